@@ -1,0 +1,53 @@
+# One verb per task; every target does its own set-up. Needs Python 3.11+ with venv, and the package registries.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ARGS ?=
+
+.PHONY: setup check test soak demo bench docs requirements lint types imports unit clean
+
+setup: $(READY)  ## create .venv and install everything from the lock file
+	@echo "Ready. Next: make demo   (then make test)"
+
+$(READY): pyproject.toml uv.lock
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.9"
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv sync --frozen --active --inexact --quiet
+	@touch $(READY)
+
+check: lint types imports unit  ## all that needs no server; under 90 s
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/basedpyright
+
+imports: $(READY)
+	$(BIN)/lint-imports
+
+unit: $(READY)
+	$(BIN)/pytest -q tests/unit tests/architecture
+
+test: check  ## everything: real Postgres, real sockets, the official client
+	$(BIN)/pytest -q --ignore=tests/unit --ignore=tests/architecture
+
+soak: $(READY)  ## the long property and fault runs, whole
+	HYPOTHESIS_PROFILE=deep SYNCLINE_SOAK=1 $(BIN)/pytest -q --timeout=3600 $(ARGS)
+
+demo: $(READY)  ## Postgres, service, backend and three devices; ARGS=--check plays the scenario by itself
+	$(BIN)/syncline demo $(ARGS)
+
+bench: $(READY)  ## our figure, the wall measured in the same run, and the ratio
+	$(BIN)/python -m bench $(ARGS)
+
+docs: $(READY)  ## regenerate the generated pages
+	$(BIN)/python -m tools.generate_docs
+
+requirements: $(READY)  ## run the marked tests and print the table of requirement rows
+	$(BIN)/python -m tools.requirements $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,187 @@
+"""What replication asks of a source database. Postgres is the first implementation; others follow the same contract."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from syncline.protocol.bucket_names import SyncValue
+from syncline.sync_config.plan import TablePattern
+
+__all__ = [
+    "UNCHANGED",
+    "ChangeKind",
+    "Column",
+    "Marker",
+    "Relation",
+    "RelationChanged",
+    "RowChange",
+    "SlotState",
+    "SnapshotChunk",
+    "Source",
+    "SourceEvent",
+    "SourceHead",
+    "TransactionEnd",
+]
+
+
+class Unchanged(enum.Enum):
+    """Type of `UNCHANGED`: the source left a large value out because the update did not touch it (TOAST)."""
+
+    UNCHANGED = "unchanged"
+
+
+UNCHANGED = Unchanged.UNCHANGED
+RowValue = SyncValue | Unchanged
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a source table. `toastable`: the source may leave its value out of an update."""
+
+    name: str
+    type_id: int
+    type_name: str
+    in_key: bool
+    toastable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A source table as it is now. Columns stand in the order of the values of its rows."""
+
+    id: int
+    schema: str
+    name: str
+    columns: tuple[Column, ...]
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """Names in value order."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def key_columns(self) -> tuple[str, ...]:
+        """Names of the replica identity's columns, in value order; empty where a row has no identity."""
+        return tuple(column.name for column in self.columns if column.in_key)
+
+
+class ChangeKind(enum.Enum):
+    """What happened to a row."""
+
+    INSERT = "insert"
+    UPDATE = "update"
+    DELETE = "delete"
+    TRUNCATE = "truncate"
+
+
+class RowChange(NamedTuple):
+    """One change of one row (or a TRUNCATE of the table).
+
+    `row` holds all values in column order, some of them UNCHANGED in an UPDATE; None for DELETE and TRUNCATE. `old_key` holds the
+    values of the key columns before the change: always for DELETE, for UPDATE only where the key changed or the identity is FULL.
+    """
+
+    kind: ChangeKind
+    relation: Relation
+    row: tuple[RowValue, ...] | None
+    old_key: tuple[SyncValue, ...] | None = None
+
+
+class TransactionEnd(NamedTuple):
+    """A source transaction is complete. `position` is where replication restarts after it."""
+
+    position: str
+    commit_time_ms: int
+
+
+class RelationChanged(NamedTuple):
+    """The rows that follow are of this relation: new, or with another definition than before."""
+
+    relation: Relation
+
+
+class Marker(NamedTuple):
+    """A marker of ours (or an idle source's sign of life) stands in the log at `position`, outside of transactions."""
+
+    position: str
+    ours: bool
+
+
+SourceEvent = RowChange | TransactionEnd | RelationChanged | Marker
+
+
+class SnapshotChunk(NamedTuple):
+    """Rows of a table's initial copy, and how far the copy is (0 to 1)."""
+
+    rows: list[tuple[SyncValue, ...]]
+    progress: float
+
+
+class SlotState(enum.Enum):
+    """What became of a replication slot."""
+
+    MISSING = "missing"
+    VALID = "valid"
+    LOST = "lost"
+
+
+class SourceHead(Protocol):
+    """The little that write checkpoints need of the source; used by the API."""
+
+    async def head(self) -> str:
+        """The position of everything committed so far."""
+        ...
+
+    async def emit_marker(self) -> None:
+        """Write a marker to the source's log, so that replication passes the head also where nobody writes."""
+        ...
+
+    async def close(self) -> None:
+        """Close all connections."""
+        ...
+
+
+class Source(SourceHead, Protocol):
+    """The replicator's side. All calls raise SourceUnavailable when the source cannot be reached."""
+
+    async def check(self) -> None:
+        """Raise SourceNotReady, with the SQL to run, unless the source is set up for replication."""
+        ...
+
+    async def identity(self) -> str:
+        """System identifier, timeline and database: another text means that positions mean nothing any more."""
+        ...
+
+    async def relations(self, patterns: Sequence[TablePattern]) -> list[Relation]:
+        """The published tables that match."""
+        ...
+
+    async def create_slot(self, slot_name: str) -> None:
+        """Make the slot. Everything committed after this call can be streamed. Call before any snapshot."""
+        ...
+
+    async def slot_state(self, slot_name: str) -> SlotState:
+        """Whether the slot can still be streamed from."""
+        ...
+
+    async def drop_slot(self, slot_name: str) -> None:
+        """Drop the slot if it is there, ending a walsender that still holds it."""
+        ...
+
+    def snapshot(self, relation: Relation) -> AsyncIterator[SnapshotChunk]:
+        """Copy the table's rows, in chunks of about `SNAPSHOT_CHUNK_ROWS`; a row is seen at least in its state at the start."""
+        ...
+
+    def stream(self, slot_name: str, patterns: Sequence[TablePattern], after: str) -> AsyncIterator[list[SourceEvent]]:
+        """Changes committed after `after` ("" for the slot's own position), in batches of what is at hand.
+
+        Raises SlotLost when the slot is gone. Only tables that match `patterns` are reported.
+        """
+        ...
+
+    def acknowledge(self, position: str) -> None:
+        """Everything up to `position` is on disk here: the source may forget it. Sent with the next feedback."""
+        ...

@@ -1,0 +1,162 @@
+"""The face of the package: what a compiled sync config can be asked.
+
+`compile_sync_config(text)` gives a `SyncPlan`. Replication asks it which source tables it needs and, per table, for a
+`RowEvaluator`; a sync session asks it for the buckets of a connection. Both are pure: parameter lookups are asked for by
+yielding, and whoever drives the generator answers from storage, as of one checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from syncline.protocol.bucket_names import SyncValue
+from syncline.protocol.lines import StreamDescription, SubscriptionReason
+from syncline.protocol.requests import StreamsRequest
+from syncline.sync_config.problems import Problem
+
+__all__ = [
+    "BucketQuery",
+    "ConnectionData",
+    "EvaluatedLookup",
+    "EvaluatedRow",
+    "ResolvedBucket",
+    "ResolvedBuckets",
+    "RowEvaluation",
+    "RowEvaluator",
+    "StreamDefinition",
+    "SyncPlan",
+    "TablePattern",
+]
+
+
+class TablePattern(NamedTuple):
+    """A source table that the config reads. A trailing `%` in either part is a wildcard."""
+
+    schema: str
+    name: str
+
+    def matches(self, schema: str, name: str) -> bool:
+        """Whether a table of this schema and name is meant."""
+        return _part_matches(self.schema, schema) and _part_matches(self.name, name)
+
+
+def _part_matches(pattern: str, value: str) -> bool:
+    return value.startswith(pattern[:-1]) if pattern.endswith("%") else value == pattern
+
+
+@dataclass(frozen=True, slots=True)
+class StreamDefinition:
+    """A stream as the config declares it; the order of streams is the config's."""
+
+    name: str
+    auto_subscribe: bool
+    priority: int
+
+
+class EvaluatedRow(NamedTuple):
+    """A row's place in one bucket. `data` is the JSON text that clients receive, `bucket` its full name."""
+
+    bucket: str
+    object_type: str
+    object_id: str
+    data: str
+
+
+class EvaluatedLookup(NamedTuple):
+    """A parameter lookup entry of a row: under the name `lookup` (index and key values) stands `output` (JSON array)."""
+
+    lookup: str
+    output: str
+
+
+class RowEvaluation(NamedTuple):
+    """Everything that one row contributes. `errors` are texts without row values; the row is skipped for that query."""
+
+    rows: list[EvaluatedRow]
+    lookups: list[EvaluatedLookup]
+    errors: list[str]
+
+
+class RowEvaluator(Protocol):
+    """Evaluates the rows of one source table for all queries that use it. Generated per table (design decision 5)."""
+
+    def __call__(self, row: Sequence[SyncValue], /) -> RowEvaluation:
+        """`row` holds the sync values in the column order that the evaluator was made for."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionData:
+    """What a connection brings: the verified token payload and the client's own (untrusted) parameters."""
+
+    token: Mapping[str, Any]
+    parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def user_id(self) -> str:
+        """Text of the token's `sub`."""
+        subject = self.token.get("sub")
+        return subject if isinstance(subject, str) else "null" if subject is None else str(subject)
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedBucket:
+    """A bucket that a connection sees: the most urgent priority asked for, and every reason once."""
+
+    name: str
+    priority: int
+    subscriptions: tuple[SubscriptionReason, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedBuckets:
+    """Answer of a bucket query: streams in config order, buckets, and the lookups that the answer rests on."""
+
+    streams: tuple[StreamDescription, ...]
+    buckets: tuple[ResolvedBucket, ...]
+    lookups: frozenset[str]
+    unknown_streams: tuple[str, ...] = ()
+
+
+BucketQuery = Generator[Sequence[str], Mapping[str, Sequence[str]], ResolvedBuckets]
+"""Yields names of lookups; is sent, for each of them, the output texts stored under it; returns the buckets.
+
+Raises LimitExceeded when a connection would have too many parameter results or buckets.
+"""
+
+
+class SyncPlan(Protocol):
+    """A compiled sync config. `bucket_prefix` is `<version>#` throughout."""
+
+    @property
+    def streams(self) -> tuple[StreamDefinition, ...]:
+        """All streams in config order."""
+        ...
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """Problems that do not keep the config from being used."""
+        ...
+
+    @property
+    def table_patterns(self) -> tuple[TablePattern, ...]:
+        """The source tables that replication has to follow."""
+        ...
+
+    def row_evaluator(self, schema: str, name: str, columns: Sequence[str], bucket_prefix: str) -> RowEvaluator:
+        """The evaluator for rows of one source table whose values come in the order of `columns`."""
+        ...
+
+    def query_buckets(
+        self,
+        connection: ConnectionData,
+        streams: StreamsRequest | None,
+        bucket_prefix: str,
+        *,
+        buckets_max: int,
+        parameter_results_max: int,
+    ) -> BucketQuery:
+        """Start working out the buckets of a connection; see `BucketQuery` for how to drive it."""
+        ...

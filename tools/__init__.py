@@ -1,0 +1,1 @@
+"""Developer tools: the requirements table and generated pages."""
