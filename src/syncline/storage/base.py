@@ -19,6 +19,7 @@ from syncline.storage.model import (
     StorageChanges,
     StoredTable,
     Version,
+    WriteCheckpointCursor,
 )
 from syncline.sync_config.plan import BucketQuery, ResolvedBuckets
 
@@ -40,6 +41,10 @@ class StorageWriter(Protocol):
         """The highest version number ever used here, 0 in a new storage."""
         ...
 
+    def stop_version(self, version: int) -> None:
+        """Take a version out of use: it neither replicates nor serves any more."""
+        ...
+
     def tables(self, version: int) -> Sequence[StoredTable]:
         """The source tables of a version."""
         ...
@@ -48,6 +53,10 @@ class StorageWriter(Protocol):
         self, version: int, *, schema: str, name: str, relation_id: int, key_columns: Sequence[str]
     ) -> StoredTable:
         """Record a source table whose snapshot is pending."""
+        ...
+
+    def replace_table(self, table_id: int, *, relation_id: int, key_columns: Sequence[str]) -> None:
+        """The source has another table under this name, or other keys: its snapshot is pending again."""
         ...
 
     def finish_table_snapshot(self, version: int, table_id: int, *, position: str) -> None:
@@ -164,6 +173,16 @@ class WriteCheckpoints(Protocol):
 
     async def reached(self, user_key: str, position: str) -> int | None:
         """The user's write checkpoint if replication at `position` has reached it."""
+        ...
+
+    async def newly_reached(
+        self, position: str, cursor: WriteCheckpointCursor
+    ) -> tuple[dict[str, int], WriteCheckpointCursor]:
+        """User keys and values that were reached, or stored as reached already, since the reading that gave `cursor`."""
+        ...
+
+    async def close(self) -> None:
+        """Close all connections."""
         ...
 
 

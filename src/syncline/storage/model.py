@@ -27,6 +27,7 @@ __all__ = [
     "StoredTable",
     "Version",
     "VersionState",
+    "WriteCheckpointCursor",
     "draw_version_number",
     "row_key",
     "subkey_text",
@@ -168,6 +169,13 @@ class OpChunk:
     next_after: int
     has_more: bool
     ops: Sequence[OpRow]
+
+
+class WriteCheckpointCursor(NamedTuple):
+    """Up to where a reader knows the write checkpoints: replication's position, and the order of storing."""
+
+    position: str = ""
+    sequence: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,203 @@
+"""The API's side of SQLite storage. Contract: `syncline.storage.base.StorageReader`."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+
+from syncline.protocol.ops import OpType
+from syncline.storage.model import BucketTotals, Checkpoint, OpChunk, OpRow, StorageChanges, Version, VersionState
+from syncline.storage.sqlite.connection import open_connection, read_transaction
+from syncline.storage.sqlite.versions import VERSION_COLUMNS, version_from_row
+from syncline.storage.sqlite.writer import OP_KINDS
+from syncline.sync_config.plan import BucketQuery, ResolvedBuckets
+
+__all__ = ["SqliteReader"]
+
+READ_THREADS = 4  # reads that run at the same time; each has a connection of its own
+_KINDS: dict[int, OpType] = {number: op for op, number in OP_KINDS.items()}
+_T = TypeVar("_T")
+
+# `output` is the column of the row that max() picked: documented behaviour of SQLite for bare columns.
+_LOOKUP_OUTPUTS = """
+SELECT output FROM (
+  SELECT output, max(op_id) FROM lookup_entry WHERE version = ? AND lookup = ? AND op_id <= ? GROUP BY table_id, row_key
+) WHERE output IS NOT NULL
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteView:
+    """A session's reading at one checkpoint; see `syncline.storage.base.CheckpointView`."""
+
+    checkpoint: Checkpoint
+    resolved: ResolvedBuckets
+    totals: dict[str, BucketTotals]
+
+
+class SqliteReader:
+    """Reads `storage.db` in a few threads, beside a writer in any process."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / "storage.db"
+        self._threads = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="storage-reader")
+        self._local = threading.local()
+        self._connections: list[apsw.Connection] = []
+
+    async def active_version(self) -> Version | None:
+        """The version that serves clients."""
+        return await self._run(_active_version)
+
+    async def checkpoint(self, version: int) -> Checkpoint | None:
+        """The newest visible checkpoint of a version."""
+        return await self._run(lambda connection: _checkpoint(connection, version))
+
+    async def view(self, version: int, query: BucketQuery) -> SqliteView | None:
+        """Drive a bucket query at the newest checkpoint and read the totals of its buckets, in one transaction."""
+        return await self._run(lambda connection: _view(connection, version, query))
+
+    async def changes(self, version: int, since: Checkpoint) -> StorageChanges | None:
+        """What changed after `since` up to the newest checkpoint."""
+        return await self._run(lambda connection: _changes(connection, version, since))
+
+    async def chunks(
+        self, version: int, positions: Sequence[tuple[str, int]], *, checkpoint_op: int, ops_max: int, bytes_max: int
+    ) -> list[OpChunk]:
+        """Operations of these buckets above their positions, up to the checkpoint."""
+        return await self._run(
+            lambda connection: _chunks(connection, positions, checkpoint_op, ops_max=ops_max, bytes_max=bytes_max)
+        )
+
+    async def close(self) -> None:
+        """Wait for running reads, then close all connections."""
+        await asyncio.to_thread(self._threads.shutdown)
+        for connection in self._connections:
+            connection.close()
+
+    async def _run(self, read: Callable[[apsw.Connection], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, read)
+
+    def _read(self, read: Callable[[apsw.Connection], _T]) -> _T:
+        connection: apsw.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = open_connection(self._path, read_only=True)
+            self._connections.append(connection)
+        with read_transaction(connection):
+            return read(connection)
+
+
+def _active_version(connection: apsw.Connection) -> Version | None:
+    rows = connection.execute(
+        f"SELECT {VERSION_COLUMNS} FROM version WHERE state = ?",  # noqa: S608
+        (VersionState.ACTIVE.value,),
+    ).fetchall()
+    return version_from_row(rows[0]) if rows else None
+
+
+def _checkpoint(connection: apsw.Connection, version: int) -> Checkpoint | None:
+    rows: list[Any] = connection.execute(
+        "SELECT checkpoint_op, checkpoint_position FROM version"
+        " WHERE number = ? AND state = ? AND checkpoint_op IS NOT NULL",
+        (version, VersionState.ACTIVE.value),
+    ).fetchall()
+    return Checkpoint(version, rows[0][0], rows[0][1]) if rows else None
+
+
+def _view(connection: apsw.Connection, version: int, query: BucketQuery) -> SqliteView | None:
+    checkpoint = _checkpoint(connection, version)
+    if checkpoint is None:
+        query.close()
+        return None
+    try:
+        wanted = next(query)
+        while True:
+            answers = {name: _lookup_outputs(connection, checkpoint, name) for name in wanted}
+            wanted = query.send(answers)
+    except StopIteration as stop:
+        resolved: ResolvedBuckets = stop.value
+    totals: dict[str, BucketTotals] = {}
+    for bucket in resolved.buckets:
+        for row in connection.execute(
+            "SELECT op, checksum, op_count, old_op, old_checksum, old_op_count FROM bucket WHERE name = ?",
+            (bucket.name,),
+        ):
+            state = _totals_at(row, checkpoint.op_id)
+            if state.op_id:
+                totals[bucket.name] = state
+    return SqliteView(checkpoint, resolved, totals)
+
+
+def _lookup_outputs(connection: apsw.Connection, checkpoint: Checkpoint, lookup: str) -> list[str]:
+    rows = connection.execute(_LOOKUP_OUTPUTS, (checkpoint.version, lookup, checkpoint.op_id))
+    return [row[0] for row in rows]
+
+
+def _totals_at(row: tuple[Any, ...], checkpoint_op: int) -> BucketTotals:
+    """The slot that a reader at `checkpoint_op` takes: the newest unless it is above."""
+    return BucketTotals(*row[:3]) if row[0] <= checkpoint_op else BucketTotals(*row[3:6])
+
+
+def _changes(connection: apsw.Connection, version: int, since: Checkpoint) -> StorageChanges | None:
+    checkpoint = _checkpoint(connection, version)
+    if checkpoint is None:
+        return None
+    totals: dict[str, BucketTotals] = {}
+    for row in connection.execute(
+        "SELECT op, checksum, op_count, old_op, old_checksum, old_op_count, name FROM bucket WHERE version = ? AND op > ?",
+        (version, since.op_id),
+    ):
+        state = _totals_at(row, checkpoint.op_id)
+        if state.op_id > since.op_id:
+            totals[row[6]] = state
+    lookups = connection.execute(
+        "SELECT DISTINCT lookup FROM lookup_entry WHERE version = ? AND op_id > ? AND op_id <= ?",
+        (version, since.op_id, checkpoint.op_id),
+    )
+    return StorageChanges(checkpoint, totals, frozenset(row[0] for row in lookups))
+
+
+def _chunks(
+    connection: apsw.Connection,
+    positions: Sequence[tuple[str, int]],
+    checkpoint_op: int,
+    *,
+    ops_max: int,
+    bytes_max: int,
+) -> list[OpChunk]:
+    chunks: list[OpChunk] = []
+    left = ops_max
+    for bucket, after in positions:
+        if left <= 0:
+            break
+        # One more than may be sent: it tells whether there is more.
+        rows = connection.execute(
+            "SELECT op_id, kind, object_type, object_id, checksum, subkey, data, target_op FROM op"
+            " WHERE bucket = (SELECT id FROM bucket WHERE name = ?) AND op_id > ? AND op_id <= ? ORDER BY op_id LIMIT ?",
+            (bucket, after, checkpoint_op, left + 1),
+        ).fetchall()
+        while rows and left > 0:
+            ops = _take(rows, ops_max=left, bytes_max=bytes_max)
+            del rows[: len(ops)]
+            left -= len(ops)
+            chunks.append(OpChunk(bucket, after, ops[-1].op_id, bool(rows), ops))
+            after = ops[-1].op_id
+    return chunks
+
+
+def _take(rows: list[tuple[Any, ...]], *, ops_max: int, bytes_max: int) -> list[OpRow]:
+    """The next chunk: at least one row, then as many as fit."""
+    ops: list[OpRow] = []
+    size = 0
+    for row in rows[:ops_max]:
+        size += len(row[6]) if row[6] else 0
+        if ops and size > bytes_max:
+            break
+        ops.append(OpRow(row[0], _KINDS[row[1]], row[2], row[3], row[4], row[5], row[6], row[7]))
+    return ops

@@ -1,0 +1,85 @@
+"""Write checkpoints in `control.db`. Contract: `syncline.storage.base.WriteCheckpoints`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from syncline.storage.model import WriteCheckpointCursor
+from syncline.storage.sqlite.connection import ensure_schema, open_connection, write_transaction
+
+__all__ = ["SqliteWriteCheckpoints"]
+
+EPOCH_MS = 1_767_225_600_000  # 2026-01-01: counters begin at the milliseconds since then
+_T = TypeVar("_T")
+
+
+class SqliteWriteCheckpoints:
+    """Counts write checkpoints per user key. `now_ms` gives the time since 1970 in milliseconds."""
+
+    def __init__(self, directory: Path, *, now_ms: Callable[[], int]) -> None:
+        self._now_ms = now_ms
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="write-checkpoints")
+        self._connection = open_connection(directory / "control.db")
+        ensure_schema(self._connection, schema="control", meta_table="control_meta")
+
+    async def create(self, user_keys: Sequence[str], position: str) -> list[int]:
+        """Count one up per user key and remember that it is reached when replication has passed `position`."""
+        return await self._run(lambda: self._create(user_keys, position))
+
+    async def reached(self, user_key: str, position: str) -> int | None:
+        """The user's write checkpoint if replication at `position` has reached it."""
+        sql = "SELECT value FROM write_checkpoint WHERE user_key = ? AND position <= ?"
+        return await self._run(lambda: self._connection.execute(sql, (user_key, position)).get)
+
+    async def newly_reached(
+        self, position: str, cursor: WriteCheckpointCursor
+    ) -> tuple[dict[str, int], WriteCheckpointCursor]:
+        """What was reached, or stored as reached already, since the reading that gave `cursor`."""
+        return await self._run(lambda: self._newly_reached(position, cursor))
+
+    async def close(self) -> None:
+        """Wait for running calls, then close."""
+        await asyncio.to_thread(self._thread.shutdown)
+        self._connection.close()
+
+    async def _run(self, call: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    def _create(self, user_keys: Sequence[str], position: str) -> list[int]:
+        values: list[int] = []
+        floor = self._now_ms() - EPOCH_MS
+        with write_transaction(self._connection):
+            first = self._sequence() + 1
+            for sequence, user_key in enumerate(user_keys, start=first):
+                values.append(
+                    self._connection.execute(
+                        "INSERT INTO write_checkpoint (user_key, value, position, sequence) VALUES (?, ?, ?, ?)"
+                        " ON CONFLICT (user_key) DO UPDATE SET value = max(value + 1, excluded.value),"
+                        " position = excluded.position, sequence = excluded.sequence RETURNING value",
+                        (user_key, floor, position, sequence),
+                    ).get
+                )
+            self._connection.execute(
+                "UPDATE control_meta SET value = value + ? WHERE key = 'write_checkpoint_sequence'",
+                (len(user_keys),),
+            )
+        return values
+
+    def _newly_reached(
+        self, position: str, cursor: WriteCheckpointCursor
+    ) -> tuple[dict[str, int], WriteCheckpointCursor]:
+        sequence = self._sequence()
+        rows = self._connection.execute(
+            "SELECT user_key, value FROM write_checkpoint"
+            " WHERE position <= ?1 AND (position > ?2 OR (sequence > ?3 AND sequence <= ?4))",
+            (position, cursor.position, cursor.sequence, sequence),
+        )
+        return {row[0]: row[1] for row in rows}, WriteCheckpointCursor(position, sequence)
+
+    def _sequence(self) -> int:
+        sql = "SELECT value FROM control_meta WHERE key = 'write_checkpoint_sequence'"
+        return self._connection.execute(sql).get
