@@ -190,7 +190,7 @@ class StorageSuite:
     def test_current_rows_come_back_as_they_were_flushed(self, storage: BucketStorage) -> None:
         writer = storage.open_writer()
         version = begun(writer)
-        row = CurrentRow((Membership("10#a[]", "todos", "1"),), ("l[1]",), ("é", 2**60, 1.5, b"\x00", None))
+        row = CurrentRow((Membership("10#a[]", "todos", "1"),), (("l[1]", "[1]"),), ("é", 2**60, 1.5, b"\x00", None))
         plain = CurrentRow((), ())
         writer.flush(version, FlushBatch(rows={(1, b"a"): row, (1, b"b"): plain, (2, b"a"): plain}))
         assert writer.current_rows(1, [b"a", b"b", b"c"]) == {b"a": row, b"b": plain}

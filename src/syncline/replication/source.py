@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -175,7 +175,7 @@ class Source(SourceHead, Protocol):
         """Copy the table's rows, in chunks of about `SNAPSHOT_CHUNK_ROWS`; a row is seen at least in its state at the start."""
         ...
 
-    def stream(self, slot_name: str, patterns: Sequence[TablePattern], after: str) -> AsyncIterator[list[SourceEvent]]:
+    def stream(self, slot_name: str, patterns: Sequence[TablePattern], after: str) -> AsyncGenerator[list[SourceEvent]]:
         """Changes committed after `after` ("" for the slot's own position), in batches of what is at hand.
 
         Raises SlotLost when the slot is gone. Only tables that match `patterns` are reported.

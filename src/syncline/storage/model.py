@@ -119,7 +119,7 @@ class CurrentRow(NamedTuple):
     """What storage remembers of a source row: where it stands, and the values that the source may leave out later."""
 
     memberships: tuple[Membership, ...]
-    lookups: tuple[str, ...]
+    lookups: tuple[tuple[str, str], ...]  # name and output of each entry
     values: tuple[SyncValue, ...] | None = None
 
 

@@ -31,7 +31,8 @@ OP_KINDS: dict[OpType, int] = {OpType.PUT: 1, OpType.REMOVE: 2, OpType.MOVE: 3, 
 _encode = msgspec.msgpack.Encoder().encode
 _json = msgspec.json.Encoder().encode
 _memberships_decoder = msgspec.json.Decoder(list[Membership])
-_lookups_decoder = msgspec.json.Decoder(tuple[str, ...])
+_lookups_decoder = msgspec.json.Decoder(tuple[tuple[str, str], ...])
+_names_decoder = msgspec.json.Decoder(tuple[str, ...])
 _values_decoder = msgspec.msgpack.Decoder()  # untyped: a union of text and blob has no type here
 
 # Slot 1 moves to slot 0 only where it is visible already; see the comment at the table.
@@ -95,7 +96,7 @@ class SqliteWriter:
                 schema=row[1],
                 name=row[2],
                 relation_id=row[3],
-                key_columns=_lookups_decoder.decode(row[4]),
+                key_columns=_names_decoder.decode(row[4]),
                 snapshot=SnapshotState(row[5]),
             )
             for row in rows

@@ -62,7 +62,7 @@ CREATE TABLE current_row (
   table_id INTEGER NOT NULL,
   row_key BLOB NOT NULL,
   memberships TEXT NOT NULL,       -- JSON array of [bucket, object type, object id]
-  lookups TEXT NOT NULL,           -- JSON array of lookup names
+  lookups TEXT NOT NULL,           -- JSON array of [lookup, output]
   row_values BLOB,                 -- values the source may leave out of an update; NULL where that cannot happen
   PRIMARY KEY (table_id, row_key)
 ) WITHOUT ROWID;

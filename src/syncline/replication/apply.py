@@ -1,0 +1,303 @@
+"""From changes of rows to operations, lookups and current rows.
+
+The rules (replication reference, 7 and 12): each changed row gives a PUT for every bucket it stands in now, and a REMOVE for every
+bucket it has left. A changed key is a REMOVE of the old row and a PUT of the new one. An insert needs no look at what was there: it
+is either new, or the source sends a transaction again whose further changes follow.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from syncline.protocol.bucket_names import SyncValue
+from syncline.protocol.ops import OpType, put_checksum, remove_checksum
+from syncline.replication.limits import (
+    FLUSH_BYTES_MAX,
+    FLUSH_ROWS_MAX,
+    KEEP_VALUES_FROM_CHARACTERS,
+    TRUNCATE_PAGE_ROWS,
+)
+from syncline.replication.source import UNCHANGED, ChangeKind, Relation, RowChange, RowValue
+from syncline.storage.base import StorageWriter
+from syncline.storage.model import (
+    CurrentRow,
+    FlushBatch,
+    Lookup,
+    Membership,
+    NewOp,
+    StoredTable,
+    Version,
+    row_key,
+    subkey_text,
+)
+from syncline.sync_config.plan import RowEvaluator, SyncPlan
+
+__all__ = ["ChangeApplier", "TableNeedsCopy"]
+
+log = logging.getLogger(__name__)
+
+
+class TableNeedsCopy(Exception):
+    """A table has to be copied (again) before its changes can be applied."""
+
+    def __init__(self, table: StoredTable, reason: str) -> None:
+        super().__init__(f"{table.schema}.{table.name}: {reason}")
+        self.table = table
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class FollowedTable:
+    """A source table while its changes are applied."""
+
+    stored: StoredTable
+    relation: Relation
+    evaluate: RowEvaluator
+    key_indexes: tuple[int, ...]
+    toastable_indexes: tuple[int, ...]
+
+    def key(self, values: Sequence[SyncValue]) -> bytes:
+        """Row key of a row's key values."""
+        return row_key(self.relation.schema, self.relation.name, values)
+
+    def key_of_row(self, row: Sequence[SyncValue]) -> bytes:
+        """Row key of a whole row."""
+        return row_key(self.relation.schema, self.relation.name, [row[index] for index in self.key_indexes])
+
+
+class ChangeApplier:
+    """Applies the changes of one version. Call `add` and `copy`, then `flush`; the caller commits.
+
+    A batch flushes itself at `FLUSH_ROWS_MAX` or `FLUSH_BYTES_MAX`, so memory stays bounded whatever a transaction's size.
+    """
+
+    def __init__(self, writer: StorageWriter, version: Version, plan: SyncPlan) -> None:
+        self._writer = writer
+        self._version = version
+        self._plan = plan
+        self._tables: dict[int, FollowedTable] = {}
+        self._batch = FlushBatch()
+        self._batch_rows = 0
+        self._batch_bytes = 0
+        # Rows as the changes at hand left them; outlives a flush in the middle of those changes.
+        self._overlay: dict[tuple[int, bytes], CurrentRow | None] = {}
+        self._keep_all_values: set[int] = set()
+        self.rows_applied = 0  # source rows since the start, for metrics and logs
+        self.row_errors = 0  # rows that a query could not evaluate
+
+    def follow(self, relation: Relation, stored: StoredTable) -> FollowedTable:
+        """Begin (or go on) with a table under its present definition."""
+        table = FollowedTable(
+            stored=stored,
+            relation=relation,
+            evaluate=self._plan.row_evaluator(
+                relation.schema, relation.name, relation.column_names, self._version.bucket_prefix
+            ),
+            key_indexes=tuple(index for index, column in enumerate(relation.columns) if column.in_key),
+            toastable_indexes=tuple(index for index, column in enumerate(relation.columns) if column.toastable),
+        )
+        self._tables[relation.id] = table
+        return table
+
+    def keep_all_values(self, table_id: int) -> None:
+        """Remember the values of every row of this table: an update left one out that was thought too small for that."""
+        self._keep_all_values.add(table_id)
+
+    def copy(self, relation: Relation, rows: Iterable[tuple[SyncValue, ...]], *, look_up: bool) -> None:
+        """Apply rows of a snapshot. `look_up` where an earlier attempt may have copied some of them in another state."""
+        table = self._tables[relation.id]
+        self._overlay = {}
+        pending = [(table.key_of_row(row), row) for row in rows]
+        known = self._writer.current_rows(table.stored.id, [key for key, _ in pending]) if look_up else {}
+        for key, row in pending:
+            self._put(table, key, row, known.get(key))
+
+    def add(self, changes: Sequence[RowChange]) -> None:
+        """Apply changes in order."""
+        for start in range(0, len(changes), FLUSH_ROWS_MAX):
+            self._add(changes[start : start + FLUSH_ROWS_MAX])
+
+    def remove_all(self, table: FollowedTable | StoredTable) -> None:
+        """Remove every row of a table: TRUNCATE, or another table under the same name."""
+        stored = table.stored if isinstance(table, FollowedTable) else table
+        self.flush()
+        after = b""
+        while page := self._writer.table_rows(stored.id, after=after, limit=TRUNCATE_PAGE_ROWS):
+            for key, current in page:
+                self._remove(stored, key, current)
+            self.flush()
+            after = page[-1][0]
+
+    def flush(self) -> None:
+        """Write what is pending. It stays invisible until the caller commits."""
+        if self._batch:
+            self._writer.flush(self._version.number, self._batch)
+            self._batch = FlushBatch()
+        self._batch_rows = 0
+        self._batch_bytes = 0
+
+    def _add(self, changes: Sequence[RowChange]) -> None:
+        self._look_up(changes)
+        for change in changes:
+            table = self._tables[change.relation.id]
+            if change.kind is ChangeKind.TRUNCATE:
+                self.remove_all(table)
+                self._overlay = {place: row for place, row in self._overlay.items() if place[0] != table.stored.id}
+            elif change.row is None:
+                assert change.old_key is not None, "a DELETE names its row"
+                key = table.key(change.old_key)
+                self._remove(table.stored, key, self._current(table, key))
+            else:
+                self._upsert(table, change, change.row)
+
+    def _upsert(self, table: FollowedTable, change: RowChange, row: tuple[RowValue, ...]) -> None:
+        if change.kind is ChangeKind.INSERT:
+            complete = self._complete(table, row, change.old_key, None)
+            assert complete is not None
+            self._put(table, table.key_of_row(complete), complete, None)
+            return
+        old_key = table.key(change.old_key) if change.old_key is not None else None
+        complete = self._complete(table, row, change.old_key, None)
+        if complete is None:  # a value was left out: the row's key columns are there, its old values are in storage
+            key_values = [row[index] for index in table.key_indexes]
+            new_key = table.key([value for value in key_values if value is not UNCHANGED])
+            current = self._current(table, old_key or new_key) or self._current(table, new_key)
+            if current is None:  # not there when the table was copied: a later change takes it away
+                return
+            complete = self._complete(table, row, change.old_key, current)
+            if complete is None:
+                self.keep_all_values(table.stored.id)
+                raise TableNeedsCopy(table.stored, "an update left out a value that was not kept")
+        key = table.key_of_row(complete)
+        if old_key is not None and old_key != key:
+            self._remove(table.stored, old_key, self._current(table, old_key))
+        self._put(table, key, complete, self._current(table, key))
+
+    def _look_up(self, changes: Sequence[RowChange]) -> None:
+        """Read the current rows of everything that these changes may have to take back, at once."""
+        wanted: dict[int, set[bytes]] = {}
+        for change in changes:
+            if change.kind is ChangeKind.INSERT or change.kind is ChangeKind.TRUNCATE:
+                continue
+            table = self._tables[change.relation.id]
+            keys = wanted.setdefault(table.stored.id, set())
+            if change.old_key is not None:
+                keys.add(table.key(change.old_key))
+            if change.row is not None:
+                values = [change.row[index] for index in table.key_indexes]
+                keys.add(table.key([value for value in values if value is not UNCHANGED]))
+        self._overlay = {
+            (table_id, key): row
+            for table_id, keys in wanted.items()
+            for key, row in self._writer.current_rows(table_id, keys).items()
+        }
+        self._overlay.update(self._batch.rows)  # pending, so newer than what storage knows
+
+    def _current(self, table: FollowedTable, key: bytes) -> CurrentRow | None:
+        """The row as the changes so far have left it."""
+        return self._overlay.get((table.stored.id, key))
+
+    def _complete(
+        self,
+        table: FollowedTable,
+        row: tuple[RowValue, ...],
+        old_key: tuple[SyncValue, ...] | None,
+        current: CurrentRow | None,
+    ) -> tuple[SyncValue, ...] | None:
+        """The row with the values that the source left out, or None where they are not known."""
+        if UNCHANGED not in row:
+            return row  # type: ignore[return-value]
+        filled = list(row)
+        if old_key is not None:
+            for index, value in zip(table.key_indexes, old_key, strict=True):
+                if filled[index] is UNCHANGED:
+                    filled[index] = value
+        if current is not None and current.values is not None:
+            for index, value in enumerate(current.values):
+                if filled[index] is UNCHANGED:
+                    filled[index] = value
+        return None if UNCHANGED in filled else tuple(filled)  # type: ignore[arg-type]
+
+    def _put(self, table: FollowedTable, key: bytes, row: tuple[SyncValue, ...], current: CurrentRow | None) -> None:
+        stored = table.stored
+        evaluation = table.evaluate(row)
+        if evaluation.errors:
+            self._report(table, evaluation.errors)
+        subkey = subkey_text(key)
+        ops = self._batch.ops
+        memberships: dict[Membership, None] = {}
+        for bucket, object_type, object_id, data in evaluation.rows:
+            checksum = put_checksum(object_type, object_id, data)
+            ops.append(NewOp(bucket, OpType.PUT, object_type, object_id, checksum, subkey, data))
+            memberships[Membership(bucket, object_type, object_id)] = None
+            self._batch_bytes += len(data)
+        lookups = tuple((lookup, output) for lookup, output in evaluation.lookups)
+        if current is not None:
+            self._take_back(stored, key, subkey, current, memberships)
+        self._write_lookups(stored, key, current.lookups if current is not None else (), lookups)
+        self._keep(stored, key, CurrentRow(tuple(memberships), lookups, self._values_to_keep(table, row)))
+
+    def _remove(self, stored: StoredTable, key: bytes, current: CurrentRow | None) -> None:
+        if current is None:
+            return  # replayed, or never seen
+        self._take_back(stored, key, subkey_text(key), current, {})
+        self._write_lookups(stored, key, current.lookups, ())
+        self._keep(stored, key, None)
+
+    def _take_back(
+        self, stored: StoredTable, key: bytes, subkey: str, current: CurrentRow, still: dict[Membership, None]
+    ) -> None:
+        """REMOVE the row where it stands no more."""
+        for membership in current.memberships:
+            if membership not in still:
+                self._batch.ops.append(NewOp(*_remove_fields(membership, subkey)))
+
+    def _write_lookups(
+        self, stored: StoredTable, key: bytes, old: tuple[tuple[str, str], ...], new: tuple[tuple[str, str], ...]
+    ) -> None:
+        """Only what differs is written: an unchanged lookup makes no session look again."""
+        if old == new:
+            return
+        known, present = dict(old), dict(new)
+        entries = self._batch.lookups
+        entries += [
+            Lookup(stored.id, key, lookup, output) for lookup, output in present.items() if known.get(lookup) != output
+        ]
+        entries += [Lookup(stored.id, key, lookup, None) for lookup in known if lookup not in present]
+
+    def _values_to_keep(self, table: FollowedTable, row: tuple[SyncValue, ...]) -> tuple[SyncValue, ...] | None:
+        if not table.toastable_indexes:
+            return None
+        if table.stored.id in self._keep_all_values:
+            return row
+        size = 0
+        for index in table.toastable_indexes:
+            value = row[index]
+            if isinstance(value, (str, bytes)):
+                size += len(value)
+        return row if size >= KEEP_VALUES_FROM_CHARACTERS else None
+
+    def _keep(self, stored: StoredTable, key: bytes, row: CurrentRow | None) -> None:
+        """Remember what became of a row; flush where the batch is full."""
+        self._batch.rows[stored.id, key] = self._overlay[stored.id, key] = row
+        self.rows_applied += 1
+        self._batch_rows += 1
+        if self._batch_rows >= FLUSH_ROWS_MAX or self._batch_bytes >= FLUSH_BYTES_MAX:
+            self.flush()
+
+    def _report(self, table: FollowedTable, errors: list[str]) -> None:
+        self.row_errors += 1
+        log.warning(
+            "A row of %s.%s could not be evaluated: %s",
+            table.relation.schema,
+            table.relation.name,
+            "; ".join(errors),
+            extra={"event": "replication.row_error", "table": f"{table.relation.schema}.{table.relation.name}"},
+        )
+
+
+def _remove_fields(membership: Membership, subkey: str) -> tuple[str, OpType, str, str, int, str, None]:
+    bucket, object_type, object_id = membership
+    return bucket, OpType.REMOVE, object_type, object_id, remove_checksum(subkey), subkey, None
