@@ -1,0 +1,34 @@
+"""Limits of sync streams, each with its unit and reason (protocol reference, 2.8 and 2.9)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = [
+    "CHUNK_BYTES_MAX",
+    "CHUNK_OPS_MAX",
+    "EXPIRY_WARNING_S",
+    "INTERRUPT_AFTER_OPS",
+    "KEEPALIVE_INTERVAL_S",
+    "KEEPALIVE_JITTER",
+    "StreamLimits",
+]
+
+CHUNK_OPS_MAX = 1000  # operations of one read, over all its chunks
+CHUNK_BYTES_MAX = 1024 * 1024  # bytes of row data in a chunk; one larger row is a chunk of its own
+INTERRUPT_AFTER_OPS = (
+    1000  # operations sent for a checkpoint, from which on a newer checkpoint takes over at a chunk's end
+)
+KEEPALIVE_INTERVAL_S = 20.0  # seconds between keepalive lines on HTTP; clients give up after about a minute of silence
+KEEPALIVE_JITTER = 0.1  # share by which the interval varies, so that streams opened together do not tick together
+EXPIRY_WARNING_S = 20.0  # seconds before a token's end at which the client is told to fetch the next one
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLimits:
+    """What one connection may have; `api.parameters` of the configuration."""
+
+    buckets_max: int = 1000  # buckets of a connection
+    parameter_results_max: int = 1000  # parameter results of a connection at one checkpoint, before de-duplication
+    connections_max: int = 200  # open streams of a process
+    fetches_max: int = 10  # chunk reads of a process at the same time
