@@ -15,7 +15,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from syncline.errors import LeaseLost, Retry, SlotLost, SourceError, SynclineError
 from syncline.replication.apply import ChangeApplier, TableNeedsCopy
@@ -59,6 +59,7 @@ class JobStatus:
     phase: str = "starting"
     last_error: SynclineError | None = None
     copied: dict[str, float] | None = None  # table -> how far its copy is, 0 to 1
+    touched_s: float = field(default_factory=time.time)  # last sign of life, in seconds since 1970
 
 
 class ReplicationJob:
@@ -107,6 +108,7 @@ class ReplicationJob:
 
     async def _replicate(self) -> None:
         self.status.phase = "checking the source"
+        self.status.touched_s = time.time()
         await self._source.check()
         version = await self._choose_version()
         applier = ChangeApplier(self._writer, version, self._config.plan)
@@ -290,6 +292,7 @@ class ReplicationJob:
         """Acknowledge only what is on disk (one durable commit a second, none while nothing new came); drop what was replaced."""
         while True:
             await asyncio.sleep(ACKNOWLEDGE_INTERVAL_S)
+            self.status.touched_s = time.time()
             position = self._committed
             if position > self._acknowledged:
                 self._writer.sync_to_disk()

@@ -78,6 +78,11 @@ class CheckpointWatcher:
             )
         return self._served
 
+    @property
+    def is_serving(self) -> bool:
+        """Whether a version is active."""
+        return self._served is not None
+
     async def wait_until_serving(self) -> None:
         """Return when a version is active."""
         async with self._changed:

@@ -1,1 +1,1 @@
-"""PLACEHOLDER."""
+"""One module per command."""
