@@ -22,7 +22,6 @@ from syncline.api.app import ServiceApp
 from syncline.api.checkpoints import WriteCheckpointBatcher
 from syncline.api.probes import Probes
 from syncline.api.stream import SyncStreamApp
-from syncline.auth.verifier import TokenVerifier
 from syncline.errors import ConfigError, SyncConfigError
 from syncline.replication.job import DeployedConfig
 from syncline.replication.postgres.head import PostgresHead
@@ -128,8 +127,9 @@ class Service:
         )
         serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))
         self._tasks.append(serving)
-        while not self._server.started and not serving.done():
-            await asyncio.sleep(0.005)
+        listening = asyncio.create_task(self._server.listening.wait())
+        await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)
+        listening.cancel()
 
     async def stop(self) -> None:
         """End streams, replication and the server; everything committed is kept."""
@@ -145,7 +145,16 @@ class Service:
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that leaves signals to the process that runs it."""
+    """A uvicorn server that leaves signals to the process that runs it, and says when it accepts requests."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then say so."""
+        await super().startup(sockets)
+        self.listening.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -220,6 +229,3 @@ def _call_if_open(loop: asyncio.AbstractEventLoop, call: object) -> None:
     """Wake the API's loop from the replicator's thread; it may be closing."""
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(call)  # type: ignore[arg-type]
-
-
-_ = TokenVerifier
