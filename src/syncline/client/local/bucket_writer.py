@@ -1,0 +1,196 @@
+"""The fast way of a data line into `ps_oplog` and the bucket's running checksums (client SQLite reference, 8)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import apsw
+import orjson
+
+from syncline.errors import RemoteProtocolError
+from syncline.protocol.lines import DataBatch, OplogEntry
+from syncline.protocol.ops import OpType, to_signed32, to_unsigned32
+
+__all__ = ["FRESH_KEYS_MAX", "BucketWriter"]
+
+FRESH_KEYS_MAX = 250_000  # keys remembered over all buckets that fill for the first time, about 100 bytes each
+
+_INSERT = "INSERT INTO ps_oplog(bucket, op_id, row_type, row_id, key, data, hash) VALUES (?, ?, ?, ?, ?, ?, ?)"
+# CROSS JOIN keeps the keys outside, so that each is one look-up in ps_oplog_key.
+_SUPERSEDE = """
+DELETE FROM ps_oplog WHERE rowid IN (
+  SELECT o.rowid FROM json_each(?) AS k CROSS JOIN ps_oplog AS o ON o.bucket = ? AND o.key = k.value
+) RETURNING key, hash
+"""
+_FINISH = """
+UPDATE ps_buckets SET last_op = ?, add_checksum = (add_checksum + ?) & 0xffffffff,
+  op_checksum = (op_checksum + ?) & 0xffffffff, count_since_last = count_since_last + ?,
+  downloaded_size = downloaded_size + ?
+WHERE id = ?
+"""
+_UPDATED = "INSERT OR IGNORE INTO ps_updated_rows(row_type, row_id) VALUES (?, ?)"
+
+_OplogRow = tuple[int, int, str | None, str | None, str | None, str | None, int]
+
+
+@dataclass(slots=True)
+class _Segment:
+    """Operations of a line up to a CLEAR or its end, folded: only the last PUT of a key is left."""
+
+    add: int = 0  # checksums of everything that is not a live PUT
+    put: int = 0  # checksums of live PUTs
+    live: dict[str, _OplogRow] = field(default_factory=dict[str, "_OplogRow"])
+    keyless: list[_OplogRow] = field(default_factory=list["_OplogRow"])
+    touched: set[str] = field(default_factory=set[str])
+    removed: dict[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
+    superseding: set[str] = field(default_factory=set[str])  # removed keys whose PUT was in this line
+
+
+class BucketWriter:
+    """Writes data lines. Keeps the keys of buckets that were empty, so that their first download needs no deletes.
+
+    The remembered keys are a superset of those stored, whatever transaction was rolled back; they are dropped when another
+    connection has written to the file.
+    """
+
+    __slots__ = ("_connection", "_data_version", "_fresh", "_fresh_count", "_fresh_keys_max")
+
+    def __init__(self, connection: apsw.Connection, *, fresh_keys_max: int = FRESH_KEYS_MAX) -> None:
+        self._connection = connection
+        self._fresh: dict[int, set[str]] = {}
+        self._fresh_count = 0
+        self._fresh_keys_max = fresh_keys_max
+        self._data_version = self._read_data_version()
+
+    def store(self, batch: DataBatch, line_bytes: int) -> None:
+        """Store the operations of one line, in the caller's write transaction."""
+        bucket, never_applied = self._open_bucket(batch.bucket)
+        if not batch.data:
+            return
+        add = put = 0
+        segment = _Segment()
+        for entry in batch.data:
+            if entry.op is OpType.CLEAR:
+                self._flush(bucket, segment, never_applied=never_applied)
+                self._clear(bucket)
+                segment, never_applied = _Segment(), True
+                add, put = _checksum(entry), 0
+            else:
+                _fold(segment, bucket, entry)
+        self._flush(bucket, segment, never_applied=never_applied)
+        add += segment.add
+        put += segment.put
+        self._connection.execute(
+            _FINISH,
+            (_op_id(batch.data[-1]), to_unsigned32(add), to_unsigned32(put), len(batch.data), line_bytes, bucket),
+        )
+
+    def forget_rows(self, bucket: int) -> None:
+        """Delete all operations of a bucket and mark their rows for the next apply."""
+        self._connection.execute(
+            "INSERT OR IGNORE INTO ps_updated_rows(row_type, row_id) SELECT row_type, row_id FROM ps_oplog WHERE bucket = ?",
+            (bucket,),
+        )
+        self._connection.execute("DELETE FROM ps_oplog WHERE bucket = ?", (bucket,))
+
+    def forget_keys(self) -> None:
+        """Forget the remembered keys: what comes after a full apply are changes, no first download."""
+        self._fresh.clear()
+        self._fresh_count = 0
+
+    def _open_bucket(self, name: str) -> tuple[int, bool]:
+        """(id, whether nothing of it was ever applied); creates the row."""
+        version = self._read_data_version()
+        if version != self._data_version:
+            self._data_version = version
+            self.forget_keys()
+        for bucket, last_applied in self._connection.execute(
+            "SELECT id, last_applied_op FROM ps_buckets WHERE name = ?", (name,)
+        ):
+            return int(str(bucket)), last_applied == 0
+        [(created,)] = self._connection.execute(
+            "INSERT INTO ps_buckets(name) VALUES (?) RETURNING id", (name,)
+        ).fetchall()
+        bucket_id = int(str(created))
+        self._fresh_count -= len(self._fresh.get(bucket_id, ()))
+        self._fresh[bucket_id] = set()
+        return bucket_id, True
+
+    def _clear(self, bucket: int) -> None:
+        self.forget_rows(bucket)
+        self._connection.execute(
+            "UPDATE ps_buckets SET last_applied_op = 0, add_checksum = 0, op_checksum = 0 WHERE id = ?", (bucket,)
+        )
+
+    def _flush(self, bucket: int, segment: _Segment, *, never_applied: bool) -> None:
+        """Write a segment and add what it superseded to its checksums."""
+        superseded = segment.superseding
+        keys = self._maybe_stored(bucket, segment.touched)
+        if keys:
+            for key, checksum in self._connection.execute(_SUPERSEDE, (orjson.dumps(keys).decode(), bucket)).fetchall():
+                superseded.add(str(key))
+                segment.add += int(str(checksum))
+                segment.put -= int(str(checksum))
+        if not never_applied and superseded:
+            self._connection.executemany(_UPDATED, [row for key, row in segment.removed.items() if key in superseded])
+        self._connection.executemany(_INSERT, [*segment.live.values(), *segment.keyless])
+
+    def _maybe_stored(self, bucket: int, keys: set[str]) -> list[str]:
+        """Which of these keys can have a row in `ps_oplog`."""
+        known = self._fresh.get(bucket)
+        if known is None:
+            return list(keys)
+        found = keys & known
+        before = len(known)
+        known |= keys
+        self._fresh_count += len(known) - before
+        if self._fresh_count > self._fresh_keys_max:
+            self.forget_keys()
+        return list(found)
+
+    def _read_data_version(self) -> int:
+        [(version,)] = self._connection.execute("PRAGMA data_version").fetchall()
+        return int(str(version))
+
+
+def _fold(segment: _Segment, bucket: int, entry: OplogEntry) -> None:
+    """Take one PUT, REMOVE or MOVE into a segment."""
+    checksum = _checksum(entry)
+    if entry.op is OpType.MOVE:
+        segment.add += checksum
+        return
+    key = None
+    if entry.object_type is not None and entry.object_id is not None:
+        key = f"{entry.object_type}/{entry.object_id}/{'null' if entry.subkey is None else entry.subkey}"
+        segment.touched.add(key)
+        replaced = segment.live.pop(key, None)
+        if replaced is not None:
+            segment.add += replaced[6]
+            segment.put -= replaced[6]
+    else:
+        replaced = None
+    if entry.op is OpType.PUT:
+        segment.put += checksum
+        row = (bucket, _op_id(entry), entry.object_type, entry.object_id, key, entry.data, to_signed32(checksum))
+        if key is None:
+            segment.keyless.append(row)
+        else:
+            segment.live[key] = row
+        return
+    segment.add += checksum
+    if key is not None and entry.object_type is not None and entry.object_id is not None:
+        segment.removed[key] = (entry.object_type, entry.object_id)
+        if replaced is not None:
+            segment.superseding.add(key)
+
+
+def _checksum(entry: OplogEntry) -> int:
+    # Unsigned, signed or a whole float on the wire: the same modulo 2^32.
+    return int(entry.checksum)
+
+
+def _op_id(entry: OplogEntry) -> int:
+    try:
+        return int(entry.op_id)
+    except ValueError as exc:
+        raise RemoteProtocolError("A sync line has an op id that is not a number.") from exc

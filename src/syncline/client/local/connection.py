@@ -1,0 +1,87 @@
+"""Opening the device's SQLite file, and transactions on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from uuid import uuid4
+
+import apsw
+
+__all__ = ["BUSY_TIMEOUT_MS", "CACHE_KIB", "JOURNAL_BYTES_MAX", "open_reader", "open_writer", "write_transaction"]
+
+BUSY_TIMEOUT_MS = 30_000  # milliseconds to wait for another writer of the file
+CACHE_KIB = 50 * 1024  # KiB of pages in memory; with SQLite's 2 MB, updates through the triggers are seven times slower
+JOURNAL_BYTES_MAX = 6 * 1024 * 1024  # bytes that the write-ahead log keeps on disk after a checkpoint
+
+_BEGIN_TX = """
+UPDATE ps_tx SET (current_tx, next_tx) = (
+  SELECT id, id + 1 FROM (
+    SELECT ps_tx.next_tx + ifnull(ps_tx.next_tx = (SELECT tx_id FROM ps_crud ORDER BY ps_crud.id DESC LIMIT 1), 0) AS id
+  )
+) WHERE id = 1
+"""
+_END_TX = "UPDATE ps_tx SET current_tx = NULL WHERE id = 1"
+
+
+def open_writer(path: str | os.PathLike[str]) -> apsw.Connection:
+    """Open the connection that writes; creates the file. `":memory:"` is possible. Raises apsw.Error.
+
+    WAL with synchronous=NORMAL: a commit survives the end of the process, and readers never wait.
+    """
+    connection = apsw.Connection(os.fspath(path))
+    _configure(connection)
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", f"journal_size_limit={JOURNAL_BYTES_MAX}"):
+        _pragma(connection, pragma)
+    # INSERT OR REPLACE into a view deletes the old row, whose triggers must run (client SQLite reference, 4).
+    _pragma(connection, "recursive_triggers=ON")
+    return connection
+
+
+def open_reader(path: str | os.PathLike[str]) -> apsw.Connection:
+    """Open a connection that cannot write. The file must exist. Raises apsw.Error."""
+    connection = apsw.Connection(os.fspath(path), flags=apsw.SQLITE_OPEN_READONLY)
+    _configure(connection)
+    _pragma(connection, "query_only=ON")
+    return connection
+
+
+@contextmanager
+def write_transaction(connection: apsw.Connection, *, local_writes: bool = True) -> Generator[None]:
+    """BEGIN IMMEDIATE, COMMIT, or ROLLBACK on any error.
+
+    With `local_writes` the transaction gets an id of its own, which the triggers write to every entry of the upload queue.
+    Connections that do not do so (another process, a database browser) use the pending id `next_tx` in every commit; when the
+    newest entry has this id it is skipped here, so that no transaction of ours ever joins theirs. Sync itself needs no id.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if local_writes:
+            connection.execute(_BEGIN_TX)
+        yield
+        if local_writes:
+            connection.execute(_END_TX)
+        connection.execute("COMMIT")
+    except BaseException:
+        # SQLite has rolled back by itself after some errors (disk full, I/O error).
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _configure(connection: apsw.Connection) -> None:
+    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+    _pragma(connection, f"cache_size=-{CACHE_KIB}")
+    for name in ("uuid", "gen_random_uuid"):
+        connection.create_scalar_function(name, _new_uuid, 0)
+
+
+def _new_uuid(*_: apsw.SQLiteValue) -> str:
+    """A random (version 4) UUID as text: what ids of new rows are made of."""
+    return str(uuid4())
+
+
+def _pragma(connection: apsw.Connection, setting: str) -> None:
+    # Fetched, because apsw runs a statement only as far as its rows are read.
+    connection.execute(f"PRAGMA {setting}").fetchall()
