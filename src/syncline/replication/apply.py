@@ -108,11 +108,10 @@ class ChangeApplier:
     def copy(self, relation: Relation, rows: Iterable[tuple[SyncValue, ...]], *, look_up: bool) -> None:
         """Apply rows of a snapshot. `look_up` where an earlier attempt may have copied some of them in another state."""
         table = self._tables[relation.id]
-        self._overlay = {}
-        pending = [(table.key_of_row(row), row) for row in rows]
-        known = self._writer.current_rows(table.stored.id, [key for key, _ in pending]) if look_up else {}
-        for key, row in pending:
-            self._put(table, key, row, known.get(key))
+        keyed = [(table.key_of_row(row), row) for row in rows]
+        self._remember({table.stored.id: {key for key, _ in keyed}} if look_up else {})
+        for key, row in keyed:
+            self._put(table, key, row, self._current(table, key) if look_up else None)
 
     def add(self, changes: Sequence[RowChange]) -> None:
         """Apply changes in order."""
@@ -188,12 +187,16 @@ class ChangeApplier:
             if change.row is not None:
                 values = [change.row[index] for index in table.key_indexes]
                 keys.add(table.key([value for value in values if value is not UNCHANGED]))
+        self._remember(wanted)
+
+    def _remember(self, wanted: dict[int, set[bytes]]) -> None:
+        """Fill the overlay: what storage knows of these rows, and what is pending, which is newer."""
         self._overlay = {
             (table_id, key): row
             for table_id, keys in wanted.items()
             for key, row in self._writer.current_rows(table_id, keys).items()
         }
-        self._overlay.update(self._batch.rows)  # pending, so newer than what storage knows
+        self._overlay.update(self._batch.rows)
 
     def _current(self, table: FollowedTable, key: bytes) -> CurrentRow | None:
         """The row as the changes so far have left it."""
