@@ -1,0 +1,3 @@
+"""PURE: from queries to bucket sources. `binding` resolves names, `conditions` makes variants, `variants` splits each into a
+row query and a querier, `streams` merges and shares them. Facts: sync config reference, section 3.
+"""

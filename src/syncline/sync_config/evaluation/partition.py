@@ -1,0 +1,50 @@
+"""Names made of values: the bracketed part of bucket names and lookup names, and the output texts of lookups.
+
+An output text is a JSON array of rows, because one source row can have several (through `json_each`), and each row is an array.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from syncline.protocol.bucket_names import SyncValue, canonical_json
+from syncline.sync_config.evaluation.values import EvaluationError
+
+__all__ = ["decode_outputs", "encode_outputs", "partition_of_one", "partition_text"]
+
+_encode = msgspec.json.Encoder().encode
+
+
+def partition_text(values: Sequence[SyncValue]) -> str | None:
+    """Canonical JSON of partition values or keys; None where one of them is NULL or a blob: such rows stand nowhere."""
+    for value in values:
+        if value is None or isinstance(value, bytes):
+            return None
+    try:
+        return canonical_json(values)
+    except UnicodeEncodeError:
+        raise EvaluationError("A text is not valid Unicode") from None
+
+
+def partition_of_one(value: SyncValue) -> str | None:
+    """`partition_text` of a single value; the common case, a text, in one step."""
+    if type(value) is str:
+        try:
+            return _encode((value,)).decode()
+        except UnicodeEncodeError:
+            raise EvaluationError("A text is not valid Unicode") from None
+    return partition_text((value,))
+
+
+def encode_outputs(rows: Iterable[str]) -> str:
+    """The output text of a lookup entry, from the `partition_text` of each of its rows."""
+    return f"[{','.join(dict.fromkeys(rows))}]"
+
+
+def decode_outputs(text: str) -> list[tuple[Any, ...]]:
+    """The rows of an output text."""
+    return [tuple(row) for row in json.loads(text)]
