@@ -9,8 +9,8 @@ from syncline.protocol.requests import StreamsRequest
 from syncline.sync_config.compiler.model import BucketSource, CompiledStream, LookupIndex
 from syncline.sync_config.compiler.streams import compile_streams
 from syncline.sync_config.document import parse_document
-from syncline.sync_config.evaluation.reference import reference_evaluator
-from syncline.sync_config.evaluation.table_queries import table_lookups, table_queries
+from syncline.sync_config.evaluation.codegen import generate_evaluator
+from syncline.sync_config.evaluation.table_queries import TableLookup, TableQuery, table_lookups, table_queries
 from syncline.sync_config.plan import BucketQuery, ConnectionData, RowEvaluator, StreamDefinition, TablePattern
 from syncline.sync_config.problems import Problem
 from syncline.sync_config.request_closures import ready_querier
@@ -69,7 +69,14 @@ class CompiledPlan:
 
     def row_evaluator(self, schema: str, name: str, columns: Sequence[str], bucket_prefix: str) -> RowEvaluator:
         """The evaluator for rows of one source table whose values come in the order of `columns`."""
-        return reference_evaluator(
+        queries, lookups = self.table_work(schema, name, columns, bucket_prefix)
+        return generate_evaluator(queries, lookups, len(columns))
+
+    def table_work(
+        self, schema: str, name: str, columns: Sequence[str], bucket_prefix: str
+    ) -> tuple[list[TableQuery], list[TableLookup]]:
+        """All queries and lookups over one source table: what its evaluator is made from."""
+        return (
             table_queries(self._bucket_sources, schema, name, tuple(columns), bucket_prefix),
             table_lookups(self._lookups.items(), schema, name, tuple(columns)),
         )

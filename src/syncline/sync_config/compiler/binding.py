@@ -75,8 +75,8 @@ class QueryBinder:
         if item.function is not None:
             self._add_function(item, scope)
             return _ALWAYS
-        *qualifier, name = item.parts
-        if not qualifier and name in self._ctes and not inside_cte:
+        name = item.parts[-1]
+        if len(item.parts) == 1 and name in self._ctes and not inside_cte:
             self.used_ctes.add(name)
             return self._add_derived(self._ctes[name], item.alias or name, scope, item, inside_cte=True)
         scope.add(item.alias or name, self._add_table(item), item.span)
@@ -85,8 +85,8 @@ class QueryBinder:
     def _add_table(self, item: FromItem) -> int:
         if len(item.parts) > 2:
             raise SqlError("A table is named by schema and name at most", item.span, hint="Write schema.table.")
-        *qualifier, name = item.parts
-        schema = qualifier[0].rpartition(".")[2] if qualifier else DEFAULT_SCHEMA
+        schema = item.parts[0].rpartition(".")[2] if len(item.parts) == 2 else DEFAULT_SCHEMA
+        name = str(item.parts[len(item.parts) - 1])
         object_type = item.alias or (None if name.endswith("%") else name)
         number = self.sources.add_table(TableSource(TablePattern(schema, name), object_type))
         if item.alias is not None:

@@ -1,0 +1,131 @@
+"""Generated row functions against the plain closures, over generated expressions and rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from syncline.protocol.bucket_names import SyncValue
+from syncline.sync_config import compile_sync_config
+from syncline.sync_config.compiler.expressions import Apply, Case, ColumnValue, Expression, literal
+from syncline.sync_config.compiler.model import LookupIndex, OutputColumn, RowQuery, RowTable
+from syncline.sync_config.evaluation.codegen import generate_evaluator
+from syncline.sync_config.evaluation.context import TableContext
+from syncline.sync_config.evaluation.reference import reference_evaluator
+from syncline.sync_config.evaluation.table_queries import TableLookup, TableQuery
+from syncline.sync_config.plan import TablePattern
+
+COLUMNS = ("id", "a", "b")
+PATTERN = TablePattern("public", "t")
+TABLE = TableContext("public", "t", COLUMNS, PATTERN)
+
+values: st.SearchStrategy[SyncValue] = st.one_of(
+    st.none(),
+    st.integers(-3, 3),
+    st.sampled_from(["", "x", "1", "0.5", '["x",1,null]', '{"k":2}', "'\"\\\n{}", "é😀"]),
+    st.sampled_from([0.0, -0.0, 1.0, 0.5, float("nan"), float("inf")]),
+    st.binary(max_size=2),
+)
+leaves: st.SearchStrategy[Expression] = st.one_of(
+    values.map(literal), st.sampled_from([ColumnValue(0, name) for name in (*COLUMNS, "missing")])
+)
+BINARY = [
+    "=",
+    "<",
+    "<=",
+    "+",
+    "-",
+    "*",
+    "/",
+    "%",
+    "||",
+    "->>",
+    "->",
+    "in json",
+    "&",
+    "<<",
+    "and",
+    "or",
+    "ifnull",
+    "instr",
+]
+UNARY = ["not", "is null", "is true", "is false", "sign", "upper", "length", "typeof", "hex", "json_array_length"]
+
+
+def larger(inner: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression]:
+    pairs = st.tuples(inner, inner)
+    return st.one_of(
+        st.builds(Apply, st.sampled_from(BINARY), pairs),
+        st.builds(Apply, st.sampled_from(UNARY), st.tuples(inner)),
+        st.builds(Apply, st.just("cast"), st.tuples(inner, st.sampled_from(["text", "integer", "real"]).map(literal))),
+        st.builds(Case, st.none() | inner, st.tuples(pairs, pairs), inner),
+    )
+
+
+expressions = st.recursive(leaves, larger, max_leaves=6)
+element_leaves: st.SearchStrategy[Expression] = leaves | st.sampled_from(
+    [ColumnValue(1, "key"), ColumnValue(1, "value")]
+)
+tables = st.booleans().flatmap(
+    lambda expanded: st.tuples(
+        st.builds(
+            RowTable,
+            st.just(PATTERN),
+            st.tuples(expressions) if expanded else st.just(()),
+            st.lists(expressions, max_size=2).map(tuple),
+        ),
+        st.lists(st.recursive(element_leaves if expanded else leaves, larger, max_leaves=3), max_size=2).map(tuple),
+        st.lists(st.tuples(st.sampled_from(["id", "v"]), expressions), max_size=3).map(
+            lambda pairs: tuple(dict(pairs).items())
+        ),
+    )
+)
+rows = st.tuples(st.sampled_from(["r1", 7, 1.0, None]), values, values)
+Parts = tuple[RowTable, tuple[Expression, ...], tuple[tuple[str, Expression], ...]]
+
+
+def query_of(parts: Parts) -> TableQuery:
+    table, keys, outputs = parts
+    columns = tuple(OutputColumn(name, value) for name, value in outputs)
+    return TableQuery(TABLE, RowQuery(table, None, columns, keys), "1#s|0", "t", outputs)
+
+
+def lookup_of(parts: Parts) -> TableLookup:
+    table, keys, outputs = parts
+    return TableLookup(TABLE, LookupIndex(table, keys, tuple(value for _, value in outputs)), "lookup:0")
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(tables, max_size=3), st.lists(tables, max_size=2), st.lists(rows, min_size=1, max_size=4))
+def test_the_generated_function_says_what_the_closures_say(
+    queries: list[Parts], lookups: list[Parts], some_rows: list[tuple[Any, ...]]
+) -> None:
+    table_queries, table_lookups = [query_of(q) for q in queries], [lookup_of(x) for x in lookups]
+    generated = generate_evaluator(table_queries, table_lookups, len(COLUMNS))
+    reference = reference_evaluator(table_queries, table_lookups)
+    for row in some_rows:
+        assert generated(row) == reference(row)
+
+
+def test_a_table_without_columns_can_be_evaluated() -> None:
+    plan = compile_sync_config("config: {edition: 3}\nstreams: {s: {query: 'SELECT * FROM t'}}")
+    (row,) = plan.row_evaluator("public", "t", (), "1#")(()).rows
+    assert row == ("1#s|0[]", "t", "", "{}")
+
+
+def test_a_table_of_no_query_contributes_nothing() -> None:
+    plan = compile_sync_config("config: {edition: 3}\nstreams: {s: {query: 'SELECT * FROM t'}}")
+    assert plan.row_evaluator("public", "other", ("id",), "1#")(("x",)) == ([], [], [])
+
+
+def test_an_error_in_one_query_leaves_the_others_alone() -> None:
+    plan = compile_sync_config(
+        "config: {edition: 3}\nstreams:\n"
+        "  a: {query: \"SELECT * FROM t WHERE doc ->> 'k' = 1\"}\n"
+        "  b: {query: SELECT * FROM t}\n"
+    )
+    evaluation = plan.row_evaluator("public", "t", ("id", "doc"), "1#")(("r", "secret, not JSON"))
+    assert [row.bucket for row in evaluation.rows] == ["1#b|0[]"]
+    assert evaluation.errors == ["t: The text is not valid JSON"]
