@@ -26,7 +26,7 @@ _FINISH = """
 UPDATE ps_buckets SET last_op = ?, add_checksum = (add_checksum + ?) & 0xffffffff,
   op_checksum = (op_checksum + ?) & 0xffffffff, count_since_last = count_since_last + ?,
   downloaded_size = downloaded_size + ?
-WHERE id = ?
+WHERE id = ? RETURNING last_op, downloaded_size
 """
 _UPDATED = "INSERT OR IGNORE INTO ps_updated_rows(row_type, row_id) VALUES (?, ?)"
 
@@ -46,21 +46,29 @@ class _Segment:
     superseding: set[str] = field(default_factory=set[str])  # removed keys whose PUT was in this line
 
 
-class BucketWriter:
-    """Writes data lines. Keeps the keys of buckets that were empty, so that their first download needs no deletes.
+@dataclass(slots=True)
+class _FreshKeys:
+    """All keys of a bucket since it was created, and the row that it had when the last of them was stored."""
 
-    The remembered keys are a superset of those stored, whatever transaction was rolled back; they are dropped when another
-    connection has written to the file.
+    keys: set[str]
+    last_op: int = 0
+    downloaded_size: int = 0
+
+
+class BucketWriter:
+    """Writes data lines. Keeps the keys of buckets from their creation on, so that a first download needs no deletes.
+
+    The keys are trusted only while the bucket's row is as the writer left it: after a rolled back transaction, or with another
+    writer of the file, the look-ups come back.
     """
 
-    __slots__ = ("_connection", "_data_version", "_fresh", "_fresh_count", "_fresh_keys_max")
+    __slots__ = ("_connection", "_fresh", "_fresh_count", "_fresh_keys_max")
 
     def __init__(self, connection: apsw.Connection, *, fresh_keys_max: int = FRESH_KEYS_MAX) -> None:
         self._connection = connection
-        self._fresh: dict[int, set[str]] = {}
+        self._fresh: dict[int, _FreshKeys] = {}
         self._fresh_count = 0
         self._fresh_keys_max = fresh_keys_max
-        self._data_version = self._read_data_version()
 
     def store(self, batch: DataBatch, line_bytes: int) -> None:
         """Store the operations of one line, in the caller's write transaction."""
@@ -80,10 +88,13 @@ class BucketWriter:
         self._flush(bucket, segment, never_applied=never_applied)
         add += segment.add
         put += segment.put
-        self._connection.execute(
+        [(last_op, size)] = self._connection.execute(
             _FINISH,
             (_op_id(batch.data[-1]), to_unsigned32(add), to_unsigned32(put), len(batch.data), line_bytes, bucket),
-        )
+        ).fetchall()
+        fresh = self._fresh.get(bucket)
+        if fresh is not None:
+            fresh.last_op, fresh.downloaded_size = int(str(last_op)), int(str(size))
 
     def forget_rows(self, bucket: int) -> None:
         """Delete all operations of a bucket and mark their rows for the next apply."""
@@ -100,21 +111,26 @@ class BucketWriter:
 
     def _open_bucket(self, name: str) -> tuple[int, bool]:
         """(id, whether nothing of it was ever applied); creates the row."""
-        version = self._read_data_version()
-        if version != self._data_version:
-            self._data_version = version
-            self.forget_keys()
-        for bucket, last_applied in self._connection.execute(
-            "SELECT id, last_applied_op FROM ps_buckets WHERE name = ?", (name,)
+        for found, last_applied, last_op, size in self._connection.execute(
+            "SELECT id, last_applied_op, last_op, downloaded_size FROM ps_buckets WHERE name = ?", (name,)
         ):
-            return int(str(bucket)), last_applied == 0
+            bucket = int(str(found))
+            fresh = self._fresh.get(bucket)
+            if fresh is not None and (fresh.last_op, fresh.downloaded_size) != (last_op, size):
+                self._forget_bucket(bucket)
+            return bucket, last_applied == 0
         [(created,)] = self._connection.execute(
             "INSERT INTO ps_buckets(name) VALUES (?) RETURNING id", (name,)
         ).fetchall()
-        bucket_id = int(str(created))
-        self._fresh_count -= len(self._fresh.get(bucket_id, ()))
-        self._fresh[bucket_id] = set()
-        return bucket_id, True
+        bucket = int(str(created))
+        self._forget_bucket(bucket)
+        self._fresh[bucket] = _FreshKeys(set())
+        return bucket, True
+
+    def _forget_bucket(self, bucket: int) -> None:
+        fresh = self._fresh.pop(bucket, None)
+        if fresh is not None:
+            self._fresh_count -= len(fresh.keys)
 
     def _clear(self, bucket: int) -> None:
         self.forget_rows(bucket)
@@ -137,20 +153,16 @@ class BucketWriter:
 
     def _maybe_stored(self, bucket: int, keys: set[str]) -> list[str]:
         """Which of these keys can have a row in `ps_oplog`."""
-        known = self._fresh.get(bucket)
-        if known is None:
+        fresh = self._fresh.get(bucket)
+        if fresh is None:
             return list(keys)
-        found = keys & known
-        before = len(known)
-        known |= keys
-        self._fresh_count += len(known) - before
+        found = keys & fresh.keys
+        before = len(fresh.keys)
+        fresh.keys |= keys
+        self._fresh_count += len(fresh.keys) - before
         if self._fresh_count > self._fresh_keys_max:
             self.forget_keys()
         return list(found)
-
-    def _read_data_version(self) -> int:
-        [(version,)] = self._connection.execute("PRAGMA data_version").fetchall()
-        return int(str(version))
 
 
 def _fold(segment: _Segment, bucket: int, entry: OplogEntry) -> None:
