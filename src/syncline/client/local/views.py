@@ -167,15 +167,15 @@ def _delete_statements(table: Table, metadata: str) -> list[str]:
 def _capture(table: Table, op: str, row: str, extra: str, *, where: str = "") -> list[str]:
     """Queue an entry, mark the row for the next apply, and close the gate (client SQLite reference, 5)."""
     head = f"""'{{"op":"{op}","id":'||json_quote({row}.id||'')||',"type":{_json_text(table.name)}'"""
-    # Not INSERT OR REPLACE into ps_kv: the conflict algorithm of the app's own statement would take its place.
-    gate = "key = 'target_checkpoint_request_id'"
-    more = where.replace(" WHERE ", " AND (", 1) + ")" if where else ""
+    # An upsert, because the conflict algorithm of the app's own statement (INSERT OR IGNORE …) would take the place of one in
+    # INSERT OR REPLACE here. `WHERE TRUE` tells the parser that ON CONFLICT is no join.
+    condition = where or " WHERE TRUE"
+    more = where.replace(" WHERE ", " AND ", 1)
     return [
         _queue(f"{head}{extra}||'}}'", where=where),
         f"INSERT OR IGNORE INTO ps_updated_rows(row_type, row_id) SELECT {quote_text(table.name)}, {row}.id{where}",
-        f"UPDATE ps_kv SET value = {_DIRTY} WHERE {gate} AND value IS NOT {_DIRTY}{more}",
-        f"INSERT INTO ps_kv(key, value) SELECT 'target_checkpoint_request_id', {_DIRTY}"
-        f" WHERE NOT EXISTS (SELECT 1 FROM ps_kv WHERE {gate}){more}",
+        f"INSERT INTO ps_kv(key, value) SELECT 'target_checkpoint_request_id', {_DIRTY}{condition}"
+        " ON CONFLICT(key) DO UPDATE SET value = excluded.value WHERE value IS NOT excluded.value",
         "DELETE FROM ps_kv WHERE key IN ('last_seen_checkpoint_request_id', 'last_applied_checkpoint_request_id')"
         + more,
     ]

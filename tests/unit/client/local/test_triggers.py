@@ -74,14 +74,29 @@ def test_values_of_json_functions_are_stored_as_text(connection: apsw.Connection
     assert connection.execute("SELECT name, typeof(name) FROM lists").fetchall() == [("[1,2]", "text")]
 
 
-def test_a_local_write_closes_the_gate_and_marks_its_row(connection: apsw.Connection) -> None:
+@pytest.mark.parametrize(
+    "statement", ["INSERT", "INSERT OR IGNORE", "INSERT OR REPLACE", "INSERT OR ABORT", "INSERT OR FAIL"]
+)
+@pytest.mark.parametrize("foreign", [False, True])
+def test_a_local_write_closes_the_gate_and_marks_its_row(
+    tmp_path: Path, schema: Schema, statement: str, foreign: bool
+) -> None:
+    connection = open_writer(tmp_path / "app.db")
+    prepare(connection, schema)
     for key in ("target", "last_seen", "last_applied"):
         connection.execute("INSERT INTO ps_kv VALUES (?, 5)", (f"{key}_checkpoint_request_id",))
-    write(connection, "INSERT OR IGNORE INTO lists(id) VALUES ('1')")
+    if foreign:
+        other = sqlite3.connect(tmp_path / "app.db")
+        with other:
+            other.execute(f"{statement} INTO lists(id) VALUES ('1')")
+        other.close()
+    else:
+        write(connection, f"{statement} INTO lists(id) VALUES ('1')")
     assert connection.execute("SELECT key, value FROM ps_kv WHERE key <> 'client_id'").fetchall() == [
         ("target_checkpoint_request_id", 2**63 - 1)
     ]
     assert connection.execute("SELECT * FROM ps_updated_rows").fetchall() == [("lists", "1")]
+    connection.close()
 
 
 def test_insert_or_replace_replaces_the_row_with_one_put(connection: apsw.Connection) -> None:
