@@ -398,3 +398,35 @@ def test_an_older_official_core_takes_a_file_of_ours_back_to_its_version(library
     query = COMPARED["ps_buckets"]
     assert rows(ours, query) == rows(pair.core.connection, query)
     assert rows(ours, COMPARED["ps_kv"]) == rows(pair.core.connection, COMPARED["ps_kv"])
+
+
+@pytest.mark.parametrize("version", [13, 12, 11, 10, 9, 8])
+def test_a_file_of_an_older_official_core_is_brought_up_to_date(library: Path, version: int, tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    core = NativeCore(library, SCHEMA, path)
+    core.control("start", "{}")
+    service = Service(random.Random(1))
+    data, checkpoint = service.data(), service.checkpoint()
+    for line in (checkpoint, data, service.diff(), service.complete()):
+        core.line(line)
+    core.connection.execute("INSERT INTO lists(id, name) VALUES ('9', 'local')")
+    core.connection.execute("BEGIN IMMEDIATE")
+    core.connection.execute("SELECT powersync_test_migration(?)", (version,)).fetchall()
+    core.connection.execute("COMMIT")
+    expected = {name: rows(core.connection, COMPARED[name]) for name in ("ps_oplog", "ps_updated_rows", "ps_crud")}
+    core.connection.close()
+
+    ours = open_writer(path)
+    prepare(ours, SCHEMA)
+    assert {name: rows(ours, COMPARED[name]) for name in expected} == expected
+    assert CrudQueue(ours).target() == 2**63 - 1
+    assert rows(ours, "SELECT id, name FROM lists WHERE id = '9'") == [("9", "local")]
+    fresh = open_writer(":memory:")
+    prepare(fresh, SCHEMA)
+    for table in ("ps_buckets", "ps_sync_state", "ps_stream_subscriptions", "ps_kv"):
+        query = f"SELECT name, type, \"notnull\", dflt_value, pk FROM pragma_table_info('{table}') ORDER BY name"
+        assert rows(ours, query) == rows(fresh, query)
+    assert rows(ours, "SELECT id FROM ps_migration ORDER BY id") == rows(
+        fresh, "SELECT id FROM ps_migration ORDER BY id"
+    )
+    ours.close()

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 
-__all__ = ["CREATE_STATEMENTS", "DOWN_MIGRATIONS", "SCHEMA_VERSION"]
+__all__ = ["CREATE_STATEMENTS", "DOWN_MIGRATIONS", "OLDEST_VERSION", "SCHEMA_VERSION", "UP_MIGRATIONS"]
 
 SCHEMA_VERSION = 14
+OLDEST_VERSION = 8  # the oldest layout that is brought up to date; SDKs of early 2025 wrote it
 
 _BUCKETS_COLUMNS = (
     "last_applied_op",
@@ -135,3 +136,34 @@ DOWN_MIGRATIONS: tuple[tuple[int, str | None], ...] = (
     *((version, _down_migration(version)) for version in sorted(_DOWN)),
 )
 """Rows of `ps_migration`: (version, JSON array of statements that lead to the version before)."""
+
+_SUBSCRIPTIONS, _SYNC_STATE = CREATE_STATEMENTS[-2:]
+
+UP_MIGRATIONS: dict[int, tuple[str, ...]] = {
+    9: (
+        "ALTER TABLE ps_buckets ADD COLUMN count_at_last INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE ps_buckets ADD COLUMN count_since_last INTEGER NOT NULL DEFAULT 0",
+    ),
+    10: (),
+    11: (_SUBSCRIPTIONS,),
+    12: ("ALTER TABLE ps_buckets ADD COLUMN downloaded_size INTEGER NOT NULL DEFAULT 0",),
+    13: (
+        "UPDATE ps_stream_subscriptions SET expires_at = expires_at * 1000000, last_synced_at = last_synced_at * 1000000",
+        "ALTER TABLE ps_sync_state RENAME TO old_sync_state",
+        _SYNC_STATE,
+        "INSERT INTO ps_sync_state SELECT priority, unixepoch(last_synced_at) * 1000000 FROM old_sync_state",
+        "DROP TABLE old_sync_state",
+    ),
+    14: (
+        "INSERT OR REPLACE INTO ps_kv(key, value)"
+        " SELECT 'target_checkpoint_request_id', target_op FROM ps_buckets WHERE name = '$local' AND target_op > 0",
+        "INSERT OR REPLACE INTO ps_kv(key, value)"
+        " SELECT 'last_seen_checkpoint_request_id', last_op FROM ps_buckets WHERE name = '$local' AND last_op > 0",
+        "INSERT OR REPLACE INTO ps_kv(key, value) SELECT 'last_applied_checkpoint_request_id', last_applied_op"
+        " FROM ps_buckets WHERE name = '$local' AND last_applied_op > 0",
+        "DELETE FROM ps_buckets WHERE name = '$local'",
+        "ALTER TABLE ps_buckets DROP COLUMN target_op",
+    ),
+}
+"""Statements that lead to a version from the one before. Generated views have to be dropped first: ALTER TABLE checks triggers,
+and those of other SDKs name modules that are not there."""

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from uuid import uuid4
 
 import apsw
 
-from syncline.client.local.base_tables import CREATE_STATEMENTS, DOWN_MIGRATIONS, SCHEMA_VERSION
+from syncline.client.local.base_tables import (
+    CREATE_STATEMENTS,
+    DOWN_MIGRATIONS,
+    OLDEST_VERSION,
+    SCHEMA_VERSION,
+    UP_MIGRATIONS,
+)
 from syncline.client.local.connection import write_transaction
 from syncline.client.local.views import (
     AUTO_GENERATED,
@@ -42,7 +49,7 @@ def prepare(connection: apsw.Connection, schema: Schema) -> None:
     """
     with write_transaction(connection, local_writes=False):
         _create_base_tables(connection)
-        _drop_stale_views(connection, schema)
+        _drop_views(connection, wanted={table.view_name for table in schema.tables})
         _reconcile_tables(connection, schema)
         _reconcile_indexes(connection, schema)
         for table in schema.tables:
@@ -96,15 +103,18 @@ def clear(connection: apsw.Connection, clear_local: bool = False) -> None:
 def _create_base_tables(connection: apsw.Connection) -> None:
     version = 0
     if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'ps_migration'").fetchall():
-        [(version,)] = connection.execute("SELECT ifnull(max(id), 0) FROM ps_migration").fetchall()
+        [(found,)] = connection.execute("SELECT ifnull(max(id), 0) FROM ps_migration").fetchall()
+        version = int(str(found))
     if version == SCHEMA_VERSION:
         return
+    if OLDEST_VERSION <= version < SCHEMA_VERSION:
+        _upgrade(connection, version)
+        return
     if version:
-        newer = int(str(version)) > SCHEMA_VERSION
         raise FileVersionUnsupported(
             f"The database file has layout version {version}; this client works with {SCHEMA_VERSION}.",
             hint="Update Syncline to open it."
-            if newer
+            if version > SCHEMA_VERSION
             else "Open it once with a current official SDK, which brings it up to date, or start with a new file.",
             version=version,
         )
@@ -115,8 +125,18 @@ def _create_base_tables(connection: apsw.Connection) -> None:
     connection.execute("INSERT INTO ps_kv(key, value) VALUES ('client_id', ?)", (str(uuid4()),))
 
 
-def _drop_stale_views(connection: apsw.Connection, schema: Schema) -> None:
-    wanted = {table.view_name for table in schema.tables}
+def _upgrade(connection: apsw.Connection, version: int) -> None:
+    """Bring the file of an older SDK to our version; its views are made again afterwards."""
+    _drop_views(connection, wanted=frozenset())
+    down = dict(DOWN_MIGRATIONS)
+    for step in range(version + 1, SCHEMA_VERSION + 1):
+        for statement in UP_MIGRATIONS[step]:
+            connection.execute(statement)
+        connection.execute("INSERT INTO ps_migration(id, down_migrations) VALUES (?, ?)", (step, down[step]))
+
+
+def _drop_views(connection: apsw.Connection, *, wanted: Collection[str]) -> None:
+    """Drop generated views that are not wanted."""
     views = connection.execute(
         "SELECT name FROM sqlite_master WHERE type = 'view' AND sql GLOB ?", ("*" + AUTO_GENERATED,)
     ).fetchall()

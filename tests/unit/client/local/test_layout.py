@@ -73,11 +73,11 @@ def test_a_table_of_the_apps_own_is_never_replaced(connection: apsw.Connection) 
     assert {"mine", "ps_data__lists"} <= names(connection, "table")
 
 
-@pytest.mark.parametrize(("version", "words"), [(15, "Update Syncline"), (13, "current official SDK")])
+@pytest.mark.parametrize(("version", "words"), [(15, "Update Syncline"), (7, "current official SDK")])
 def test_a_file_of_another_layout_is_refused_untouched(
     connection: apsw.Connection, schema: Schema, version: int, words: str
 ) -> None:
-    connection.execute("DELETE FROM ps_migration WHERE id > 13")
+    connection.execute("DELETE FROM ps_migration WHERE id > 6")
     connection.execute("INSERT OR REPLACE INTO ps_migration(id) VALUES (?)", (version,))
     with pytest.raises(FileVersionUnsupported) as caught:
         prepare(connection, schema)
