@@ -208,6 +208,8 @@ class _DocumentReader:
             return default
         value = node.entries[key][1]
         number = value.value if isinstance(value, YamlScalar) else None
+        if isinstance(number, float) and number.is_integer():
+            number = int(number)
         if isinstance(number, int) and not isinstance(number, bool) and low <= number <= high:
             return number
         self._problems.fatal(f"{key} must be a whole number from {low} to {high}", value.span)

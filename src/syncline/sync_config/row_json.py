@@ -29,5 +29,7 @@ def row_json(columns: dict[str, SyncValue]) -> str:
 
 
 def object_id_text(value: SyncValue) -> str:
-    """The object id of an output `id`: its text; empty where it is missing or NULL."""
+    """The object id of an output `id`: its text; empty where it is missing, NULL or a blob."""
+    if isinstance(value, bytes):
+        return ""
     return value if type(value) is str else as_text(value) or ""

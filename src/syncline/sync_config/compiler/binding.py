@@ -51,9 +51,9 @@ class QueryBinder:
         self.aliased: dict[int, Span] = {}
         self._ctes = ctes
 
-    def bind_select(self, select: Select, *, inside_cte: bool = False) -> BoundSelect:
+    def bind_select(self, select: Select, *, inside_cte: bool = False, outer: Scope | None = None) -> BoundSelect:
         """Bind FROM, ON and WHERE. Raises SqlError."""
-        scope = Scope()
+        scope = Scope(outer=outer)
         conditions: list[Condition] = []
         for item in select.sources:
             conditions.append(self._add_source(item.source, scope, inside_cte=inside_cte))
@@ -157,7 +157,7 @@ class QueryBinder:
                 hint="A bucket can only be found by values that are there, not by their absence.",
             )
         operand = ScalarBinder(self.sources, scope).bind(node.operand)
-        value, condition = self._single_column(select, node.span, inside_cte=select is not node.target)
+        value, condition = self._single_column(select, node.span, scope, inside_cte=select is not node.target)
         return AllOf((Term(Apply("=", (operand, value)), node.span), condition))
 
     def _subquery(self, target: Select | Node, scope: Scope) -> Select | None:
@@ -169,10 +169,12 @@ class QueryBinder:
             return self._ctes[target.parts[0]]
         return None
 
-    def _single_column(self, select: Select, span: Span, *, inside_cte: bool) -> tuple[Expression, Condition]:
+    def _single_column(
+        self, select: Select, span: Span, scope: Scope, *, inside_cte: bool
+    ) -> tuple[Expression, Condition]:
         if len(select.columns) != 1 or isinstance(select.columns[0].expression, Star):
             raise SqlError("A subquery to the right of IN must have exactly one column", span)
-        bound = self.bind_select(select, inside_cte=inside_cte)
+        bound = self.bind_select(select, inside_cte=inside_cte, outer=None if inside_cte else scope)
         value = ScalarBinder(self.sources, bound.scope).bind(select.columns[0].expression)
         return value, bound.condition
 
@@ -193,7 +195,7 @@ class QueryBinder:
                 hint="Write ARRAY[…] for constants, or put the test into the token's claims.",
             )
         if left == right or not right or (not left and right != request):
-            return Term(Apply("in json", (operand, array)), node.span)
+            return Term(Apply("in elements", (operand, array)), node.span)
         number = self.sources.add_elements(array, node.span)
         return Term(Apply("=", (operand, ColumnValue(number, "value"))), node.span)
 

@@ -39,11 +39,13 @@ def result_columns(bound: BoundSelect, binder: QueryBinder, sql: str) -> ResultC
     scalars = ScalarBinder(binder.sources, bound.scope)
     found = ResultColumns(table=-1)
     owners: list[tuple[int, Span]] = []
+    renamed = False
     for column in bound.select.columns:
         added, owner = _column(column, bound, scalars, sql, found.warnings)
-        if added[0].name is None and any(previous.name is not None for previous in found.columns):
+        if added[0].name is None and renamed:
             hint = "Put * first, or leave it out."
             found.warnings.append(ColumnWarning("* may overwrite the columns before it", column.span, hint))
+        renamed = renamed or column.alias is not None
         found.columns += added
         owners += [(number, column.span) for number in sorted(owner)]
     found.table = _synced_table(owners, bound, binder)
@@ -64,12 +66,9 @@ def _synced_table(owners: list[tuple[int, Span]], bound: BoundSelect, binder: Qu
             raise SqlError(
                 "A query can only select columns of one table", span, hint="Write one query for each table to sync."
             )
-    if owners:
-        return owners[0][0]
-    tables = [number for number in bound.scope.names.values() if isinstance(number, int)]
-    if len(tables) != 1:
-        raise SqlError("The query selects no column of a table", bound.select.span)
-    return tables[0]
+    if not owners:
+        raise SqlError("The query selects no column of a table", bound.select.span, hint="Select at least its id.")
+    return owners[0][0]
 
 
 def _column(

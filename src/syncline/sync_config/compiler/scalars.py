@@ -47,16 +47,26 @@ _NON_DETERMINISTIC = frozenset({"random", "randomblob"})
 
 @dataclass(frozen=True, slots=True)
 class DerivedColumns:
-    """A subquery or CTE in FROM: its result columns by name. `star_source` is set where it selects `*`-free only: never here."""
+    """A subquery, CTE or `json_each` in FROM: its result columns by name."""
 
     columns: dict[str, Expression]
 
 
 @dataclass(slots=True)
 class Scope:
-    """The names of one FROM clause. An `int` is the number of a source, the rest are inlined subqueries."""
+    """The names of one FROM clause, and around a subquery those of the outer one.
+
+    An `int` is the number of a source; the rest are inlined subqueries.
+    """
 
     names: dict[str, int | DerivedColumns] = field(default_factory=dict[str, "int | DerivedColumns"])
+    outer: Scope | None = None
+
+    def find(self, name: str) -> int | DerivedColumns | None:
+        """The source of this name, here or around the subquery."""
+        if name in self.names or self.outer is None:
+            return self.names.get(name)
+        return self.outer.find(name)
 
     def add(self, name: str, target: int | DerivedColumns, span: Span) -> None:
         """Bring a source into scope. Raises SqlError for a name that is there already."""
@@ -126,8 +136,7 @@ class ScalarBinder:
         return Apply("not", (test,)) if node.negated else test
 
     def _between(self, node: BetweenTest) -> Expression:
-        operand, low, high = self.bind(node.operand), self.bind(node.low), self.bind(node.high)
-        test = Apply("and", (Apply("<=", (low, operand)), Apply("<=", (operand, high))))
+        test = Apply("between", (self.bind(node.operand), self.bind(node.low), self.bind(node.high)))
         return Apply("not", (test,)) if node.negated else test
 
     def _case(self, node: CaseExpression) -> Expression:
@@ -155,6 +164,8 @@ class ScalarBinder:
 
     def _column(self, node: ColumnName) -> Expression:
         names = self.scope.names
+        if not names and self.scope.outer is not None:
+            return ScalarBinder(self.sources, self.scope.outer).bind(node)
         if len(node.parts) == 1:
             if len(names) != 1:
                 what = "No table is in scope" if not names else f'It is ambiguous whose column "{node.parts[0]}" is'
@@ -171,7 +182,7 @@ class ScalarBinder:
         return target.columns[column]
 
     def _target(self, qualifier: str, span: Span) -> int | DerivedColumns:
-        target = self.scope.names.get(qualifier)
+        target = self.scope.find(qualifier)
         if target is None:
             known = ", ".join(sorted(self.scope.names)) or "none"
             raise SqlError(f'No source named "{qualifier}" is in scope', span, hint=f"In scope: {known}.")
@@ -181,7 +192,7 @@ class ScalarBinder:
         *schema, name = node.parts
         name = name.lower()
         if schema:
-            if len(schema) == 1 and schema[0] in _REQUEST_SCOPES and schema[0] not in self.scope.names:
+            if len(schema) == 1 and schema[0] in _REQUEST_SCOPES and self.scope.find(schema[0]) is None:
                 return self._request_value(schema[0], name, node)
             return self._row_meta(schema[-1], name, node)
         if name in _NON_DETERMINISTIC:
@@ -215,9 +226,9 @@ class ScalarBinder:
         return RequestValue(scope, key)
 
     def _row_meta(self, qualifier: str, name: str, node: FunctionCall) -> Expression:
-        if qualifier not in self.scope.names or name not in _ROW_META:
+        target = self.scope.find(qualifier)
+        if target is None or name not in _ROW_META:
             raise SqlError(f"There is no function {'.'.join(node.parts)}()", node.span)
-        target = self.scope.names[qualifier]
         if not isinstance(target, int) or not isinstance(self.sources[target], TableSource):
             raise SqlError(f"{name}() needs a table", node.span)
         if node.arguments:

@@ -18,6 +18,7 @@ from syncline.sync_config.compiler.model import (
     Querier,
     RequestSource,
     RowQuery,
+    StageOutput,
 )
 from syncline.sync_config.compiler.result_columns import result_columns
 from syncline.sync_config.compiler.variants import compile_variant
@@ -130,14 +131,16 @@ class _StreamsCompiler:
 
 
 def _request_expressions(querier: Querier) -> list[Expression]:
-    found = list(querier.request_filters)
-    for group in querier.groups:
-        for stage in group:
+    """Expressions that bucket parameters are made from; of a querier without parameters, its request filters."""
+    if not querier.instantiation:
+        return list(querier.request_filters)
+    sources = [source for alternatives in querier.instantiation for source in alternatives]
+    found = [source.value for source in sources if isinstance(source, RequestSource)]
+    for group in {source.group for source in sources if isinstance(source, StageOutput)}:
+        for stage in querier.groups[group]:
             found += [source.value for source in stage.keys if isinstance(source, RequestSource)]
             if isinstance(stage.table, ElementTable):
                 found.append(stage.table.argument)
-    for sources in querier.instantiation:
-        found += [source.value for source in sources if isinstance(source, RequestSource)]
     return found
 
 

@@ -12,11 +12,11 @@ The text looks like this (one query without expansions, one lookup):
                 if p is not None:
                     if d0 is None:
                         d0 = row_json({'id': c0, 'owner': c1}); i0 = c0 if type(c0) is str else object_id_text(c0)
-                    rows.append(EvaluatedRow(g8 + p, g9, i0, d0))
+                    rows.append(new(EvaluatedRow, (g8 + p, g9, i0, d0)))
         except EvaluationError as exc:
             errors.append(f"{g10}: {exc}")
         …
-        return RowEvaluation(rows, lookups, errors)
+        return new(RowEvaluation, (rows, lookups, errors))
 
 Queries with the same result columns share one text of row data. `reference` says what must come out.
 """
@@ -24,6 +24,7 @@ Queries with the same result columns share one text of row data. `reference` say
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from syncline.sync_config.compiler.expressions import ColumnValue, Expression
 from syncline.sync_config.compiler.model import RowTable
@@ -37,6 +38,8 @@ from syncline.sync_config.plan import EvaluatedLookup, EvaluatedRow, RowEvaluati
 from syncline.sync_config.row_json import object_id_text, row_json
 
 __all__ = ["evaluator_source", "generate_evaluator"]
+
+_NEW: Any = getattr(tuple, "__new__")  # noqa: B009 - what a named tuple calls itself, without its Python frame
 
 
 def generate_evaluator(queries: Sequence[TableQuery], lookups: Sequence[TableLookup], columns: int) -> RowEvaluator:
@@ -55,6 +58,7 @@ def evaluator_source(queries: Sequence[TableQuery], lookups: Sequence[TableLooku
         EvaluationError=EvaluationError,
         RowEvaluation=RowEvaluation,
         elements=elements,
+        new=_NEW,
         encode_outputs=encode_outputs,
         object_id_text=object_id_text,
         partition_of_one=partition_of_one,
@@ -72,7 +76,7 @@ def evaluator_source(queries: Sequence[TableQuery], lookups: Sequence[TableLooku
         writer.query(query, shared)
     for lookup in lookups:
         writer.lookup(lookup)
-    writer.line("return RowEvaluation(rows, lookups, errors)", 1)
+    writer.line("return new(RowEvaluation, (rows, lookups, errors))", 1)
     return "\n".join(writer.lines) + "\n", names
 
 
@@ -122,7 +126,7 @@ class _Writer:
             name = self._names.name_of(f"{query.bucket}[]")
         data, object_id = self._data(query, shared, code, depth)
         object_type = self._names.name_of(query.object_type)
-        self.line(f"{target}.append(EvaluatedRow({name}, {object_type}, {object_id}, {data}))", depth)
+        self.line(f"{target}.append(new(EvaluatedRow, ({name}, {object_type}, {object_id}, {data})))", depth)
         if several:
             self.line("rows += dict.fromkeys(found)", 2)
         self._close(query.object_type)
@@ -138,7 +142,7 @@ class _Writer:
         self.line("if p is not None and o is not None:", depth)
         self.line(f"found.setdefault({self._names.name_of(lookup.name)} + p, []).append(o)", depth + 1)
         self.line("for p in found:", 2)
-        self.line("lookups.append(EvaluatedLookup(p, encode_outputs(found[p])))", 3)
+        self.line("lookups.append(new(EvaluatedLookup, (p, encode_outputs(found[p]))))", 3)
         self._close(lookup.name)
 
     def _open_table(self, table: RowTable, code: ExpressionCode, depth: int) -> int:

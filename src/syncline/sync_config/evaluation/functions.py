@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 
 from syncline.protocol.bucket_names import SyncValue
 from syncline.sync_config.evaluation import values
-from syncline.sync_config.evaluation.json_values import extract, follow, json_text, parse_json
+from syncline.sync_config.evaluation.json_values import elements, extract, follow, json_text, parse_json
 from syncline.sync_config.evaluation.values import EvaluationError, as_integer, as_text, truthy
 
 __all__ = ["FUNCTIONS", "OPERATORS", "Function"]
@@ -117,7 +117,7 @@ def _iif(condition: SyncValue, then: SyncValue, otherwise: SyncValue) -> SyncVal
     return then if truthy(condition) else otherwise
 
 
-_UUID = re.compile(r"\{?([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})\}?", re.IGNORECASE)
+_UUID = re.compile(r"([0-9a-f]{8})-([0-9a-f]{4})-([0-9a-f]{4})-([0-9a-f]{4})-([0-9a-f]{12})", re.IGNORECASE)
 
 
 def _uuid_blob(value: SyncValue) -> SyncValue:
@@ -143,7 +143,7 @@ def _json_array_length(document: SyncValue, path: SyncValue = "$") -> SyncValue:
         return None
     if not isinstance(path, str) or not path.startswith("$"):
         raise EvaluationError("json_array_length: the path must begin with $")
-    found = follow(parse_json(document), path.split(".")[1:])
+    found = follow(parse_json(document), path.split(".")[1:]) if isinstance(document, str) else None
     return len(cast("list[Any]", found)) if isinstance(found, list) else 0
 
 
@@ -182,6 +182,12 @@ def _in_json(value: SyncValue, array: SyncValue) -> SyncValue:
     return _in_list(value, *(item if isinstance(item, (str, float)) else _scalar(item) for item in items))
 
 
+def _in_elements(value: SyncValue, array: SyncValue) -> SyncValue:
+    if value is None or array is None:
+        return None
+    return _in_list(value, *(element for _, element in elements(array)))
+
+
 def _scalar(item: Any) -> SyncValue:
     if item is None:
         return None
@@ -206,6 +212,12 @@ def _is_false(value: SyncValue) -> SyncValue:
 
 def _is_null(value: SyncValue) -> SyncValue:
     return 1 if value is None else 0
+
+
+def _between(value: SyncValue, low: SyncValue, high: SyncValue) -> SyncValue:
+    if value is None or low is None or high is None:
+        return None
+    return 1 if values.compare(low, value) <= 0 and values.compare(value, high) <= 0 else 0
 
 
 def _bits(operation: Callable[[int, int], int]) -> Callable[[SyncValue, SyncValue], SyncValue]:
@@ -259,7 +271,9 @@ OPERATORS: dict[str, Function] = {
     ">>": Function(_bits(lambda a, b: _shift(a, -b)), 2, 2),
     "->": Function(_arrow, 2, 2),
     "->>": Function(_double_arrow, 2, 2),
+    "between": Function(_between, 3, 3),
     "cast": Function(values.cast, 2, 2),
+    "in elements": Function(_in_elements, 2, 2),
     "in json": Function(_in_json, 2, 2),
     "in list": Function(_in_list, 1, None),
     "is false": Function(_is_false, 1, 1),

@@ -84,12 +84,11 @@ def _real_json(value: float) -> str:
 
 def extract(document: SyncValue, path: SyncValue, *, as_json: bool) -> SyncValue:
     """`->` (`as_json`) and `->>`: a text key is literal unless it begins with `$`, then it is split on dots."""
-    if document is None or path is None:
+    if document is None or path is None or isinstance(document, bytes):
         return None
-    if isinstance(path, str) and path.startswith("$"):
-        found = follow(parse_json(document), path.split(".")[1:])
-    else:
-        found = _step(parse_json(document), path)
+    parsed = parse_json(document) if isinstance(document, str) else document  # a number is JSON of itself
+    is_path = isinstance(path, str) and path.startswith("$")
+    found = follow(parsed, str(path).split(".")[1:]) if is_path else _step(parsed, path)
     if found is _MISSING:
         return None
     return json_text(found) if as_json else from_json(found)

@@ -59,7 +59,7 @@ _BINARY = {
 _TESTS = frozenset({"is", "in", "between", "not", "like", "ilike"})
 _RESERVED = frozenset(
     {"select", "from", "where", "and", "or", "not", "in", "is", "between", "case", "when", "then", "else", "end", "as"}
-    | {"on", "join", "inner", "union", "group", "order", "having", "limit", "using", "null", "true", "false"}
+    | {"on", "join", "inner", "union", "group", "order", "having", "limit", "only", "using", "null", "true", "false"}
 )
 
 
@@ -335,7 +335,11 @@ class ExpressionParser(ABC):
             return self.parse_arguments()
         self.expect_operator("(")
         arguments = [self.parse_expression()]
-        while self.take_operator(",") or self.take_word("from") or self.take_word("for"):
+        if self.take_word("from"):
+            arguments.append(self.parse_expression())
+            if self.take_word("for"):
+                arguments.append(self.parse_expression())
+        while self.take_operator(","):
             arguments.append(self.parse_expression())
         self.expect_operator(")")
         return tuple(arguments)
