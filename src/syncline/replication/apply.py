@@ -95,7 +95,7 @@ class ChangeApplier:
             evaluate=self._plan.row_evaluator(
                 relation.schema, relation.name, relation.column_names, self._version.bucket_prefix
             ),
-            key_indexes=tuple(index for index, column in enumerate(relation.columns) if column.in_key),
+            key_indexes=_key_indexes(relation),
             toastable_indexes=tuple(index for index, column in enumerate(relation.columns) if column.toastable),
         )
         self._tables[relation.id] = table
@@ -299,6 +299,12 @@ class ChangeApplier:
             "; ".join(errors),
             extra={"event": "replication.row_error", "table": f"{table.relation.schema}.{table.relation.name}"},
         )
+
+
+def _key_indexes(relation: Relation) -> tuple[int, ...]:
+    """Where a row's key stands. A table without identity can only grow: there the whole row is its key."""
+    key = tuple(index for index, column in enumerate(relation.columns) if column.in_key)
+    return key or tuple(range(len(relation.columns)))
 
 
 def _remove_fields(membership: Membership, subkey: str) -> tuple[str, OpType, str, str, int, str, None]:

@@ -85,7 +85,7 @@ class Service:
         conninfo = _conninfo(config.source, self._closing)
         head = PostgresHead(conninfo)
         self._closing.push_async_callback(head.close)
-        verifier = await make_verifier(config.settings.client_auth, self._closing)
+        verifier = make_verifier(config.settings.client_auth, self._closing)
         watcher = CheckpointWatcher(
             reader=reader, write_checkpoints=write_checkpoints, compile_plan=compile_sync_config
         )

@@ -1,0 +1,136 @@
+"""Postgres as a source. Contract: `syncline.replication.source.Source`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, Sequence
+
+import psycopg
+
+from syncline.replication.postgres.catalog import PublishedTable, TypeCatalog, published_tables
+from syncline.replication.postgres.checks import check_source
+from syncline.replication.postgres.connection import Row, connect, source_errors
+from syncline.replication.postgres.head import emit_marker, read_head
+from syncline.replication.postgres.slot import create_slot, drop_slot, free_slot, slot_state
+from syncline.replication.postgres.snapshot import copy_table
+from syncline.replication.postgres.stream import ReplicationStream
+from syncline.replication.source import Relation, SlotState, SnapshotChunk, SourceEvent
+from syncline.sync_config.plan import TablePattern
+
+__all__ = ["PUBLICATION", "PostgresSource"]
+
+PUBLICATION = "powersync"
+
+
+class PostgresSource:
+    """One database. `conninfo` is libpq's; the session settings that the converters need are added to it."""
+
+    def __init__(self, conninfo: str, *, application_name: str, publication: str = PUBLICATION) -> None:
+        self._conninfo = conninfo
+        self._application_name = application_name
+        self._publication = publication
+        self._connection: psycopg.AsyncConnection[Row] | None = None
+        self._catalog = TypeCatalog()
+        self._published: dict[int, PublishedTable] = {}
+        self._stream: ReplicationStream | None = None
+
+    async def check(self) -> None:
+        """Raise SourceNotReady, with the SQL to run, unless the source is set up for replication."""
+        with source_errors():
+            await check_source(await self._connected(), self._publication)
+
+    async def identity(self) -> str:
+        """System identifier, timeline and database."""
+        with source_errors():
+            connection = await self._connected()
+            cursor = await connection.execute(
+                "SELECT s.system_identifier, c.timeline_id, d.oid FROM pg_control_system() s, pg_control_checkpoint() c,"
+                " pg_database d WHERE d.datname = current_database()"
+            )
+            row = await cursor.fetchone()
+        assert row is not None
+        return "/".join(str(part) for part in row)
+
+    async def relations(self, patterns: Sequence[TablePattern]) -> list[Relation]:
+        """The published tables that match."""
+        with source_errors():
+            connection = await self._connected()
+            tables = await published_tables(connection, self._publication, patterns)
+            type_ids = {column.type_id for table in tables for column in table.relation.columns}
+            await self._catalog.load(connection, type_ids)
+        self._published = {table.relation.id: table for table in tables}
+        return [table.relation for table in tables]
+
+    async def create_slot(self, slot_name: str) -> None:
+        """Make the slot."""
+        with source_errors():
+            await create_slot(await self._connected(), slot_name)
+
+    async def slot_state(self, slot_name: str) -> SlotState:
+        """Whether the slot can still be streamed from."""
+        with source_errors():
+            return await slot_state(await self._connected(), slot_name)
+
+    async def drop_slot(self, slot_name: str) -> None:
+        """Drop the slot if it is there, ending a walsender that still holds it."""
+        with source_errors():
+            await drop_slot(await self._connected(), slot_name)
+
+    async def head(self) -> str:
+        """The position of everything committed so far."""
+        with source_errors():
+            return await read_head(await self._connected())
+
+    async def emit_marker(self) -> None:
+        """Write a marker to the source's log."""
+        with source_errors():
+            await emit_marker(await self._connected())
+
+    async def snapshot(self, relation: Relation) -> AsyncGenerator[SnapshotChunk]:
+        """Copy the table's rows; `relation` is one that `relations` returned."""
+        table = self._published.get(relation.id) or PublishedTable(relation, None)
+        connection = await connect(self._conninfo, application_name=f"{self._application_name} snapshot")
+        with source_errors():
+            try:
+                async for chunk in copy_table(connection, table, self._catalog.types):
+                    yield chunk
+            finally:
+                await connection.close()
+
+    async def stream(
+        self, slot_name: str, patterns: Sequence[TablePattern], after: str
+    ) -> AsyncGenerator[list[SourceEvent]]:
+        """Changes committed after `after`, in batches of what is at hand."""
+        with source_errors():
+            lookups = await self._connected()
+            await free_slot(lookups, slot_name)
+            connection = await connect(
+                self._conninfo, application_name=f"{self._application_name} stream", replication=True
+            )
+            stream = ReplicationStream(connection, lookups, patterns=patterns, catalog=self._catalog)
+            self._stream = stream
+            try:
+                await stream.start(slot_name, self._publication, after)
+                async with contextlib.aclosing(stream.events()) as batches:
+                    async for batch in batches:
+                        yield batch
+            finally:
+                self._stream = None
+                await connection.close()
+
+    def acknowledge(self, position: str) -> None:
+        """Everything up to `position` is on disk here."""
+        if self._stream is not None:
+            self._stream.acknowledge(position)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def _connected(self) -> psycopg.AsyncConnection[Row]:
+        connection = self._connection
+        if connection is None or connection.broken or connection.closed:
+            self._connection = await connect(self._conninfo, application_name=self._application_name)
+        assert self._connection is not None
+        return self._connection
