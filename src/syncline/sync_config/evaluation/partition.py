@@ -6,6 +6,7 @@ An output text is a JSON array of rows, because one source row can have several 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -20,9 +21,9 @@ _encode = msgspec.json.Encoder().encode
 
 
 def partition_text(values: Sequence[SyncValue]) -> str | None:
-    """Canonical JSON of partition values or keys; None where one of them is NULL or a blob: such rows stand nowhere."""
+    """Canonical JSON of partition values or keys; None where one is NULL, a blob or no finite number: such rows stand nowhere."""
     for value in values:
-        if value is None or isinstance(value, bytes):
+        if value is None or isinstance(value, bytes) or (isinstance(value, float) and not math.isfinite(value)):
             return None
     try:
         return canonical_json(values)
