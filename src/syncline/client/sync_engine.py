@@ -1,0 +1,117 @@
+"""Feeds the sync machine in the writer thread and performs its storage instructions there; the rest goes back to the event loop."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterable
+
+import apsw
+
+from syncline.client.core import events as ev
+from syncline.client.core import instructions as do
+from syncline.client.core.machine import SyncMachine
+from syncline.client.core.progress import BucketCounters
+from syncline.client.local.buckets import BucketStore
+from syncline.client.local.connection import write_transaction
+from syncline.client.local.crud_queue import CrudQueue
+from syncline.client.subscription_store import SubscriptionStore
+from syncline.protocol.lines import decode_line
+
+__all__ = ["SyncEngine"]
+
+
+class SyncEngine:
+    """One machine and its stores. Every method runs in the writer thread, outside of a transaction.
+
+    A failed storage instruction (database busy, disk full) raises apsw.Error with nothing committed; the runner then begins a new
+    iteration from what is on disk.
+    """
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        machine: SyncMachine,
+        *,
+        now_us: Callable[[], int],
+        active_streams: Callable[[], Iterable[tuple[str, str]]],
+    ) -> None:
+        self._connection = connection
+        self._machine = machine
+        self._now_us = now_us
+        self._active_streams = active_streams
+        self._buckets = BucketStore(connection)
+        self._queue = CrudQueue(connection)
+        self._subscriptions = SubscriptionStore(connection)
+
+    def start(self) -> list[do.EdgeInstruction]:
+        """Begin an iteration from what is on disk."""
+        self._buckets = BucketStore(self._connection)
+        with write_transaction(self._connection, local_writes=False):
+            self._subscriptions.refresh(self._active_streams(), now_us=self._now_us())
+            counts = self._buckets.counts()
+            started = ev.Started(
+                positions=tuple(self._buckets.positions()),
+                counters={name: BucketCounters(count.at_last, count.since_last) for name, count in counts.items()},
+                subscriptions=self._subscriptions.rows(),
+                sync_state=tuple(self._buckets.sync_state()),
+            )
+        return self.receive(started)
+
+    def lines(self, texts: list[bytes]) -> list[do.EdgeInstruction]:
+        """Take lines as they came, up to the one that ends the iteration. Raises RemoteProtocolError for an unreadable one."""
+        edge: list[do.EdgeInstruction] = []
+        for text in texts:
+            edge += self.receive(ev.LineReceived(decode_line(text), len(text)))
+            if any(isinstance(instruction, do.CloseStream) for instruction in edge):
+                break
+        return edge
+
+    def upload_finished(self) -> list[do.EdgeInstruction]:
+        """The upload queue was found empty."""
+        return self.receive(ev.UploadFinished(self._queue.target()))
+
+    def subscriptions_changed(self) -> list[do.EdgeInstruction]:
+        """Subscriptions were written; in use ones are renewed."""
+        return self._perform([do.RefreshSubscriptions()])
+
+    def receive(self, event: ev.Event) -> list[do.EdgeInstruction]:
+        """Let the machine decide about one event, and store what it wants stored, in one transaction."""
+        return self._perform(self._machine.receive(event))
+
+    def _perform(self, instructions: list[do.Instruction]) -> list[do.EdgeInstruction]:
+        edge: list[do.EdgeInstruction] = []
+        waiting = deque(instructions)
+        stores = any(isinstance(instruction, do.StoreInstruction) for instruction in instructions)
+        with write_transaction(self._connection, local_writes=False) if stores else contextlib.nullcontext():
+            while waiting:
+                instruction = waiting.popleft()
+                if isinstance(instruction, do.StoreInstruction):
+                    for event in self._store(instruction):
+                        waiting.extend(self._machine.receive(event))
+                else:
+                    edge.append(instruction)
+        return edge
+
+    def _store(self, instruction: do.StoreInstruction) -> list[ev.Event]:
+        match instruction:
+            case do.StoreOps(batch, line_bytes):
+                self._buckets.store(batch, line_bytes)
+                return []
+            case do.DeleteBuckets(names):
+                self._buckets.delete_buckets(names)
+                return []
+            case do.ResetProgress():
+                self._buckets.reset_counts()
+                return []
+            case do.ApplyCheckpoint(checkpoint, priority):
+                result = self._buckets.apply(checkpoint, priority=priority, now_us=self._now_us())
+                state = ev.SyncStateChanged(tuple(self._buckets.sync_state()))
+                return [state, ev.CheckpointApplied(result, priority)]
+            case do.RecordStreams(streams):
+                self._subscriptions.record_streams(streams)
+            case do.MarkStreamsSynced(row_ids):
+                self._subscriptions.mark_synced(row_ids, now_us=self._now_us())
+            case do.RefreshSubscriptions():
+                self._subscriptions.refresh(self._active_streams(), now_us=self._now_us())
+        return [ev.SubscriptionsChanged(self._subscriptions.rows())]

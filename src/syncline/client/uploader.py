@@ -1,0 +1,101 @@
+"""Sends local writes to the app's backend: one loop, woken by every reason there is to look at the queue."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from syncline.client.errors import RetryableUploadError, UploadNotCompleted
+from syncline.client.status_board import StatusBoard
+from syncline.client.upload_queue import UploadQueue
+
+__all__ = ["Uploader"]
+
+_log = logging.getLogger(__name__)
+
+
+class Uploader:
+    """The upload side of one connection (client SQLite reference, 9, "Upload side").
+
+    `wake` may be called at any time and is never lost: a call during a pass leads to another pass. After a failure the loop tries again
+    by itself, after the retry delay or the delay that the backend asked for.
+    """
+
+    def __init__(
+        self,
+        *,
+        queue: UploadQueue,
+        upload: Callable[[], Awaitable[None]],
+        request_write_checkpoint: Callable[[], Awaitable[int]],
+        finished: Callable[[], None],
+        status: StatusBoard,
+        retry_pause: Callable[[float | None], Awaitable[None]],
+        throttle_s: float,
+    ) -> None:
+        self._queue = queue
+        self._upload = upload
+        self._request_write_checkpoint = request_write_checkpoint
+        self._finished = finished
+        self._status = status
+        self._retry_pause = retry_pause
+        self._throttle_s = throttle_s
+        self._wake = asyncio.Event()
+        self._wake.set()  # connecting is a reason
+
+    def wake(self) -> None:
+        """There may be something to upload."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Upload until cancelled."""
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                try:
+                    await self._pass()
+                except Exception as exc:
+                    await self._failed(exc)
+                    self._wake.set()
+                else:
+                    # Writes of a burst go together: the pass for the last one starts after the pause, never is it skipped.
+                    await asyncio.sleep(self._throttle_s)
+        finally:
+            self._status.publish_upload(uploading=False, error=self._status.current.upload_error)
+
+    async def _pass(self) -> None:
+        """Empty the queue, then ask for the write checkpoint that lets downloads go on."""
+        previous: int | None = None
+        while True:
+            head = await self._queue.head()
+            if head is None:
+                if await self._acknowledge():
+                    return
+                continue
+            if head == previous:
+                raise UploadNotCompleted(
+                    "upload_data returned, but the first entry of the queue is still there.",
+                    hint="Call `await transaction.complete()` for each transaction that the backend has taken.",
+                )
+            previous = head
+            self._status.publish_upload(uploading=True, error=self._status.current.upload_error)
+            await self._upload()
+            self._status.publish_upload(uploading=True, error=None)
+
+    async def _acknowledge(self) -> bool:
+        """Store a write checkpoint for what was uploaded. False where something was written meanwhile: upload that first."""
+        sequence = await self._queue.sequence_to_acknowledge()
+        if sequence is not None:
+            write_checkpoint = await self._request_write_checkpoint()
+            if not await self._queue.set_target(write_checkpoint, sequence=sequence):
+                return False
+        self._status.publish_upload(uploading=False, error=None)
+        self._finished()
+        return True
+
+    async def _failed(self, error: Exception) -> None:
+        _log.warning("Upload failed, it is tried again: %s", error, extra={"event": "upload_failed"})
+        self._status.publish_upload(uploading=False, error=error)
+        delay = error.retry_after_s if isinstance(error, RetryableUploadError) else None
+        await self._retry_pause(delay)
