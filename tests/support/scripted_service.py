@@ -1,0 +1,178 @@
+"""A sync service and backend that say what a test tells them to, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from syncline.protocol.ops import add_checksums, put_checksum
+
+__all__ = ["ScriptedService", "bucket", "checkpoint", "complete", "data", "put", "serve", "total"]
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def put(op_id: int, table: str, row_id: str, **columns: Any) -> dict[str, Any]:
+    """A PUT operation with its right checksum."""
+    text = json.dumps({"id": row_id, **columns})
+    return {
+        "op_id": str(op_id),
+        "op": "PUT",
+        "object_type": table,
+        "object_id": row_id,
+        "checksum": put_checksum(table, row_id, text),
+        "subkey": f"s/{row_id}",
+        "data": text,
+    }
+
+
+def total(ops: list[dict[str, Any]]) -> int:
+    """Checksum of a bucket with these operations."""
+    result = 0
+    for op in ops:
+        result = add_checksums(result, op["checksum"])
+    return result
+
+
+def bucket(name: str, ops: list[dict[str, Any]], *, priority: int = 3, checksum: int | None = None) -> dict[str, Any]:
+    """A bucket of a checkpoint that holds these operations."""
+    return {
+        "bucket": name,
+        "checksum": total(ops) if checksum is None else checksum,
+        "count": len(ops),
+        "priority": priority,
+        "subscriptions": [{"default": 0}],
+    }
+
+
+def checkpoint(last_op_id: int, *buckets: dict[str, Any], write_checkpoint: str | None = None) -> dict[str, Any]:
+    """A full checkpoint line with one default stream, `all`."""
+    line: dict[str, Any] = {
+        "last_op_id": str(last_op_id),
+        "buckets": list(buckets),
+        "streams": [{"name": "all", "is_default": True, "errors": []}],
+    }
+    if write_checkpoint is not None:
+        line["write_checkpoint"] = write_checkpoint
+    return {"checkpoint": line}
+
+
+def data(name: str, ops: list[dict[str, Any]]) -> dict[str, Any]:
+    """A data line."""
+    return {"data": {"bucket": name, "after": "0", "next_after": ops[-1]["op_id"], "has_more": False, "data": ops}}
+
+
+def complete(last_op_id: int) -> dict[str, Any]:
+    """A checkpoint_complete line."""
+    return {"checkpoint_complete": {"last_op_id": str(last_op_id)}}
+
+
+class ScriptedService:
+    """Answers `/sync/stream` with the lines that a test sends, and counts what it is asked.
+
+    `lines` is sent to every new stream; `send` adds lines to the open streams. `refuse` answers the next streams with a status.
+    """
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.lines: list[dict[str, Any]] = []
+        self.requests: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.refuse: list[int] = []
+        self.write_checkpoints = 0
+        self.checkpoint_failures = 0
+        self.uploads: list[dict[str, Any]] = []
+        self.upload_answers: list[tuple[int, Any]] = []
+        self.tokens = 0
+        self.on_write_checkpoint: Callable[[int], Awaitable[None]] | None = None
+        self._open: set[asyncio.Queue[bytes | None]] = set()
+
+    @property
+    def open_streams(self) -> int:
+        """How many streams are open now."""
+        return len(self._open)
+
+    def send(self, *lines: dict[str, Any]) -> None:
+        """Send lines to all open streams."""
+        for queue in self._open:
+            for line in lines:
+                queue.put_nowait(json.dumps(line).encode() + b"\n")
+
+    def end(self) -> None:
+        """End all open streams."""
+        for queue in self._open:
+            queue.put_nowait(None)
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """POST /sync/stream."""
+        self.requests.append(await request.json())
+        self.headers.append({name.lower(): value for name, value in request.headers.items()})
+        if self.refuse:
+            status = self.refuse.pop(0)
+            code = "PSYNC_S2103" if status == 401 else "PSYNC_S2302"
+            return web.json_response({"error": {"code": code, "status": status, "description": "no"}}, status=status)
+        response = web.StreamResponse(headers={"content-type": "application/x-ndjson"})
+        await response.prepare(request)
+        queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        for line in self.lines:
+            queue.put_nowait(json.dumps(line).encode() + b"\n")
+        self._open.add(queue)
+        try:
+            while (text := await queue.get()) is not None:
+                await response.write(text)
+        finally:
+            self._open.discard(queue)
+        return response
+
+    async def write_checkpoint(self, _: web.Request) -> web.StreamResponse:
+        """GET /write-checkpoint2.json."""
+        if self.checkpoint_failures:
+            self.checkpoint_failures -= 1
+            return web.Response(status=503, text="<html>busy</html>")
+        self.write_checkpoints += 1
+        number = self.write_checkpoints
+        if self.on_write_checkpoint is not None:
+            await self.on_write_checkpoint(number)
+        return web.json_response({"data": {"write_checkpoint": str(number)}})
+
+    async def token(self, _: web.Request) -> web.StreamResponse:
+        """GET /api/auth/token."""
+        self.tokens += 1
+        return web.json_response({"token": f"token-{self.tokens}", "powersync_url": self.url + "/"})
+
+    async def upload(self, request: web.Request) -> web.StreamResponse:
+        """POST /api/data: the next scripted answer, or success for every transaction."""
+        body = await request.json()
+        self.uploads.append(body)
+        if self.upload_answers:
+            status, answer = self.upload_answers.pop(0)
+            if isinstance(answer, str):
+                return web.Response(status=status, text=answer)
+            return web.json_response(answer, status=status)
+        return web.json_response({"results": [{"status": "success"} for _ in body["transactions"]]})
+
+
+@contextlib.asynccontextmanager
+async def serve(service: ScriptedService | None = None) -> AsyncGenerator[ScriptedService]:
+    """Run a scripted service on a free port of 127.0.0.1."""
+    service = service or ScriptedService()
+    app = web.Application()
+    app.router.add_post("/sync/stream", service.stream)
+    app.router.add_get("/write-checkpoint2.json", service.write_checkpoint)
+    app.router.add_get("/api/auth/token", service.token)
+    app.router.add_post("/api/data", service.upload)
+    runner = web.AppRunner(app, shutdown_timeout=0.2, handler_cancellation=True)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    service.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield service
+    finally:
+        service.end()
+        await runner.cleanup()
