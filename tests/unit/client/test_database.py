@@ -14,6 +14,7 @@ import syncline.client as face
 from syncline.client import BackendConnector, Column, Credentials, Schema, SyncDatabase, Table, UpdateType, get_database
 from syncline.client.core.status import SyncStatus
 from syncline.client.errors import CredentialsInvalid, DatabaseClosed, DatabaseNotInitialized, NestedTransaction
+from syncline.client.transactions import WriteTransaction
 from syncline.errors import ClientError
 
 SCHEMA = Schema([Table("lists", [Column.text("name")]), Table("notes", [Column.text("body")])])
@@ -77,14 +78,20 @@ async def test_the_status_of_an_offline_database_is_read_from_the_file(tmp_path:
 
 async def test_a_failed_write_transaction_leaves_no_row_and_no_crud_entry(tmp_path: Path) -> None:
     async with SyncDatabase(tmp_path / "a.db", schema=SCHEMA) as db:
-        with pytest.raises(RuntimeError, match="mine"):
+        used: list[WriteTransaction] = []
+
+        async def fail() -> None:
             async with db.write_transaction() as transaction:
+                used.append(transaction)
                 await transaction.execute(INSERT, ["a", "x"])
                 raise RuntimeError("mine")
+
+        with pytest.raises(RuntimeError, match="mine"):
+            await fail()
         assert await db.get_all("SELECT * FROM lists") == []
         assert (await db.get_upload_queue_stats()).count == 0
         with pytest.raises(ClientError, match="ended"):
-            await transaction.execute(INSERT, ["a", "x"])
+            await used[0].execute(INSERT, ["a", "x"])
 
 
 async def test_a_cancelled_write_transaction_rolls_back_and_frees_the_database(tmp_path: Path) -> None:
