@@ -9,7 +9,7 @@ import aiohttp
 import msgspec
 
 from syncline.client.connector import BackendConnector, Credentials
-from syncline.client.errors import ConnectionFailed, RetryableUploadError, ServiceError, UploadRejected
+from syncline.client.errors import ConnectionFailed, NotSignedIn, RetryableUploadError, ServiceError, UploadRejected
 from syncline.client.upload_queue import CrudTransaction
 from syncline.errors import RequestInvalid
 from syncline.protocol import crud
@@ -117,7 +117,7 @@ class HttpConnector(BackendConnector):
                 return RetryableUploadError("The backend did not attempt a transaction.")
 
     async def _send(self, body: bytes) -> crud.UploadResponse:
-        """Post a batch; a refused token is replaced once. Raises ConnectionFailed, ServiceError, RetryableUploadError."""
+        """Post a batch; a refused token is replaced once. Raises NotSignedIn, ConnectionFailed, ServiceError, RetryableUploadError."""
         url = f"{self._backend_url}/api/data"
         status, answer = await self._post(url, body)
         if status == 401:
@@ -135,6 +135,8 @@ class HttpConnector(BackendConnector):
     async def _post(self, url: str, body: bytes) -> tuple[int, bytes]:
         if self._token is None:
             await self.fetch_credentials()
+        if self._token is None:
+            raise NotSignedIn
         headers = {**self._headers, "content-type": "application/json", "authorization": f"Bearer {self._token}"}
         return await self._request("POST", url, data=body, headers=headers)
 
