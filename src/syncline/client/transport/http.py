@@ -149,7 +149,7 @@ async def _http_error(response: aiohttp.ClientResponse, endpoint: str) -> Servic
     hint = ""
     if status in (301, 302, 307, 308):
         hint = "The endpoint redirects: use the address that it redirects to."
-    elif status in (404, 405) and code is None:
+    elif status in (404, 405):
         hint = (
             "The endpoint must be the address of the sync service, not of your backend: "
             f"{endpoint}{_STREAM_PATH} does not exist."
