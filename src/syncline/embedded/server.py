@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 30.0  # seconds until the server must answer
 START_ATTEMPTS_MAX = 3  # ports tried: another program may take one between the look and the bind
+POLL_INTERVAL_S = 0.01  # seconds between looks at the lock file
 STOP_TIMEOUT_S = 10.0  # seconds for a fast shutdown; after that the server is killed
 USER = "postgres"
 
@@ -73,16 +74,12 @@ class EmbeddedPostgres:
     def start(self) -> EmbeddedPostgres:
         """Start, and return when connections are accepted. Raises SourceUnavailable with the end of the server's log."""
         started_s = time.monotonic()
-        self._prepare()
-        for attempt in range(START_ATTEMPTS_MAX):
-            self.port = _free_port()
-            self._launch()
-            if self._wait_until_ready():
-                break
-            self.stop(keep_folder=True)
-            if attempt == START_ATTEMPTS_MAX - 1:
-                raise SourceUnavailable(f"The embedded Postgres did not start:\n{self._log_tail()}")
-        atexit.register(self.stop)
+        try:
+            self._prepare()
+            self._start_on_a_free_port()
+        except BaseException:  # an interrupt too: a server must not outlive the program that started it
+            self.stop()
+            raise
         log.info(
             "Embedded Postgres on port %d after %.1f s",
             self.port,
@@ -90,6 +87,15 @@ class EmbeddedPostgres:
             extra={"event": "embedded.started", "port": self.port, "pid": self.pid},
         )
         return self
+
+    def _start_on_a_free_port(self) -> None:
+        for _ in range(START_ATTEMPTS_MAX):
+            self.port = _free_port()
+            self._launch()
+            if self._wait_until_ready():
+                return
+            self.stop(keep_folder=True)
+        raise SourceUnavailable(f"The embedded Postgres did not start:\n{self._log_tail()}")
 
     def stop(self, *, keep_folder: bool = False) -> None:
         """Stop the server by its pid, and delete its data unless a data directory was given. Safe to call twice."""
@@ -113,7 +119,6 @@ class EmbeddedPostgres:
         self._launch()
         if not self._wait_until_ready():
             raise SourceUnavailable(f"The embedded Postgres did not start again:\n{self._log_tail()}")
-        atexit.register(self.stop)
 
     def __enter__(self) -> EmbeddedPostgres:
         return self.start()
@@ -136,8 +141,7 @@ class EmbeddedPostgres:
         if self._nobody is not None:
             os.chown(self._folder, self._nobody.pw_uid, self._nobody.pw_gid)
         if (self._cluster / "PG_VERSION").exists():
-            (self._cluster / "postmaster.pid").unlink(missing_ok=True)
-            return
+            return  # a lock file in it is Postgres' to judge: it tells one left by a crash from that of a live server
         command = [str(self._bin / "initdb"), "-D", str(self._cluster), "-U", USER, "--auth=trust", "-E", "UTF8"]
         done = self._run([*command, "--locale=C.UTF-8", "--no-sync"])
         if done.returncode != 0:
@@ -158,6 +162,7 @@ class EmbeddedPostgres:
         )
 
     def _launch(self) -> None:
+        atexit.register(self.stop)
         options = self._settings | {"port": str(self.port), "unix_socket_directories": ""}
         command = [str(self._bin / "postgres"), "-D", str(self._cluster)]
         for name, value in options.items():
@@ -174,16 +179,16 @@ class EmbeddedPostgres:
             )
 
     def _wait_until_ready(self) -> bool:
-        """Whether the server accepts connections; the line in its log says so, whatever client there is."""
+        """Whether the server accepts connections: line 8 of its lock file says so. Line 1 must be its pid, a crash leaves one too."""
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:
             if self._process is None or self._process.poll() is not None:
                 return False
-            if (self._cluster / "postmaster.pid").exists():
-                with contextlib.suppress(OSError, IndexError):
-                    if (self._cluster / "postmaster.pid").read_text().splitlines()[7].strip() == "ready":
-                        return True
-            time.sleep(0.01)
+            with contextlib.suppress(OSError, IndexError):
+                lines = (self._cluster / "postmaster.pid").read_text().splitlines()
+                if lines[0] == str(self.pid) and lines[7].strip() == "ready":
+                    return True
+            time.sleep(POLL_INTERVAL_S)
         return False
 
     def _log_tail(self) -> str:
@@ -204,7 +209,8 @@ def _server_settings(*, durable: bool) -> dict[str, str]:
         "log_min_messages": "warning",
     }
     if not durable:
-        settings |= {"fsync": "off", "full_page_writes": "off"}  # commits still reach the log at once: streams wait for that
+        # Not synchronous_commit: commits must reach the log at once, for replication streams wait for that.
+        settings |= {"fsync": "off", "full_page_writes": "off"}
     return settings
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import psycopg
@@ -52,6 +54,27 @@ def test_a_server_that_does_not_start_shows_its_log() -> None:
     server = EmbeddedPostgres(settings={"shared_buffers": "nonsense"})
     with pytest.raises(SourceUnavailable, match="shared_buffers"):
         server.start()
+    assert not server.data_directory.exists()
+
+
+def test_a_data_directory_in_use_is_not_taken_from_its_server() -> None:
+    with EmbeddedPostgres() as server:
+        second = EmbeddedPostgres(data_directory=server.data_directory)
+        with pytest.raises(SourceUnavailable, match=r"postmaster\.pid"):
+            second.start()
+        with psycopg.connect(server.dsn()) as connection:
+            assert connection.execute("SELECT 1").fetchall() == [(1,)]
+
+
+def test_a_server_that_was_killed_starts_again_on_its_data() -> None:
+    server = EmbeddedPostgres(durable=True).start()
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        connection.execute("CREATE TABLE kept (id int)")
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGKILL)
+    server.restart()
+    with psycopg.connect(server.dsn()) as connection:
+        assert connection.execute("SELECT count(*) FROM kept").fetchall() == [(0,)]
     server.stop()
 
 
