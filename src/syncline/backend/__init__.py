@@ -1,1 +1,13 @@
-"""PLACEHOLDER."""
+"""The backend toolkit: what an app's server needs to take uploads and issue tokens.
+
+`core` (framework-free: a request in, a response out), `policies` (whose row is whose), `tokens` (who asks; tokens for devices),
+`persisters/` (what commits to a database), `starlette` and `fastapi` (thin faces). Facts: docs/reference/write-api.md.
+"""
+
+from __future__ import annotations
+
+from syncline.backend.core import SyncBackend
+from syncline.backend.policies import TablePolicy
+from syncline.backend.tokens import AuthenticatedUser, BackendAuth
+
+__all__ = ["AuthenticatedUser", "BackendAuth", "SyncBackend", "TablePolicy"]

@@ -101,7 +101,7 @@ class Scenario:
             raise StepFailed(f"Postgres should hold the three lists in the order of writing, but holds {rows}")
         self._done(f"Postgres holds them in the order of writing, each with owner_id {rows[0][1]} (Alice).")
 
-    async def _until(self, read: Callable[[], Awaitable[object]], holds: Callable[..., bool], what: str) -> None:
+    async def _until(self, read: Callable[[], Awaitable[_T]], holds: Callable[[_T], bool], what: str) -> None:
         """Read until it holds, with a deadline."""
         deadline_s = time.monotonic() + STEP_TIMEOUT_S
         while not holds(seen := await read()):

@@ -1,0 +1,13 @@
+"""Limits of the backend toolkit, each with its unit and reason."""
+
+from __future__ import annotations
+
+__all__ = ["BODY_BYTES_MAX", "CONFLICT_ATTEMPTS_MAX", "POOL_CONNECTIONS_MAX", "RETRY_AFTER_MS", "UPLOADS_KEPT_DAYS"]
+
+BODY_BYTES_MAX = 16 * 1024 * 1024  # bytes of one upload: 50 transactions of a busy device, and room for one large row
+CONFLICT_ATTEMPTS_MAX = (
+    5  # attempts at a transaction that the database ended for a conflict with another (40001, 40P01)
+)
+POOL_CONNECTIONS_MAX = 8  # database connections of one process
+RETRY_AFTER_MS = 1000  # milliseconds that a client should wait after an error that may pass
+UPLOADS_KEPT_DAYS = 30  # days that the verdict over an upload is kept; a device that repeats one later applies it again
