@@ -6,52 +6,18 @@ import asyncio
 import http.client
 import json
 import time
-from collections.abc import Generator
 from pathlib import Path
 
 import jwt
 import pytest
 
-from syncline.client import BackendConnector, Column, Credentials, Schema, SyncDatabase, Table
+from syncline.client import Column, Schema, SyncDatabase, Table
 from syncline.embedded import EmbeddedPostgres
 from syncline.testing.postgres import ScratchDatabase
+from tests.acceptance.conftest import PUBLICATION, SOURCE_SQL, SYNC_CONFIG, TokenOnly
 from tests.support.service_process import AUDIENCE, KEY_ID, SECRET, ServiceProcess, free_port, token
 
-SYNC_CONFIG = """
-config: {edition: 3}
-streams:
-  lists:
-    auto_subscribe: true
-    query: SELECT * FROM lists WHERE owner_id = auth.user_id()
-"""
-SOURCE_SQL = "CREATE TABLE lists (id text PRIMARY KEY, name text, owner_id text)"
-PUBLICATION = "CREATE PUBLICATION powersync FOR ALL TABLES"
 SCHEMA = Schema([Table("lists", [Column.text("name"), Column.text("owner_id")])])
-
-
-class TokenOnly(BackendConnector):
-    """Credentials for one endpoint; uploads nothing."""
-
-    def __init__(self, endpoint: str, text: str) -> None:
-        self._credentials = Credentials(endpoint, text)
-
-    async def fetch_credentials(self) -> Credentials | None:
-        return self._credentials
-
-    async def upload_data(self, db: SyncDatabase) -> None:
-        return
-
-
-@pytest.fixture
-def source(postgres_database: ScratchDatabase) -> ScratchDatabase:
-    postgres_database.execute(f"{SOURCE_SQL}; {PUBLICATION}")
-    return postgres_database
-
-
-@pytest.fixture
-def service(source: ScratchDatabase, tmp_path: Path) -> Generator[ServiceProcess]:
-    with ServiceProcess(tmp_path / "service", dsn=source.dsn, sync_config=SYNC_CONFIG) as process:
-        yield process
 
 
 def ask(service: ServiceProcess, bearer: str | None) -> tuple[int, str]:

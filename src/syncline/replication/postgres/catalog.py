@@ -37,12 +37,12 @@ _TABLES_14 = _TABLES_15.replace("p.attnames, p.rowfilter", "NULL::name[], NULL::
 _COLUMNS = """
 SELECT a.attrelid, a.attname, a.atttypid, t.typname, a.attstorage <> 'p',
        CASE c.relreplident WHEN 'f' THEN true WHEN 'n' THEN false
-            ELSE coalesce(a.attnum = ANY (i.indkey::int2[]), false) END
+            ELSE coalesce(a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]), false) END
   FROM pg_attribute a
   JOIN pg_class c ON c.oid = a.attrelid
   JOIN pg_type t ON t.oid = a.atttypid
   LEFT JOIN pg_index i ON i.indrelid = c.oid
-       AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident ELSE false END
+       AND i.indimmediate AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident ELSE false END
  WHERE a.attrelid = ANY (%s) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
  ORDER BY a.attrelid, a.attnum
 """

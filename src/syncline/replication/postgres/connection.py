@@ -19,6 +19,7 @@ PUBLICATION_HINT = "Run on the source, as the owner of the tables:\nCREATE PUBLI
 # Texts must not depend on the server's settings: the converters rely on these forms.
 _SESSION_OPTIONS = (
     "-c DateStyle=ISO -c TimeZone=UTC -c IntervalStyle=postgres -c extra_float_digits=1 -c bytea_output=hex"
+    " -c row_security=off"  # a filtered copy would silently lack rows: Postgres raises instead
 )
 
 
@@ -29,7 +30,10 @@ async def connect(conninfo: str, *, application_name: str, replication: bool = F
     extra: dict[str, Any] = {"replication": "database"} if replication else {}
     with source_errors():
         return await psycopg.AsyncConnection.connect(
-            make_conninfo(conninfo, options=options, application_name=application_name, **extra), autocommit=True
+            make_conninfo(
+                conninfo, options=options, application_name=application_name, client_encoding="UTF8", **extra
+            ),
+            autocommit=True,
         )
 
 

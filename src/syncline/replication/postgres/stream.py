@@ -89,7 +89,7 @@ class ReplicationStream:
         position = lsn_number(after) if after else 0
         command = (
             f'START_REPLICATION SLOT "{slot_name}" LOGICAL {position >> 32:X}/{position & 0xFFFFFFFF:X} '
-            f"(proto_version '1', publication_names '{publication}', messages 'true')"
+            f"(proto_version '1', publication_names '\"{publication}\"', messages 'true')"
         )
         self._pgconn.nonblocking = 1
         self._pgconn.send_query(command.encode())
