@@ -1,0 +1,65 @@
+"""The backend toolkit behind a real socket, in a thread of its own, for tests with processes on both sides."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Generator
+
+import uvicorn
+from starlette.applications import Starlette
+
+from syncline.auth.signer import TokenSigner
+from syncline.backend import BackendAuth, SyncBackend, TablePolicy
+from syncline.backend.persisters.postgres import PostgresPersister
+from syncline.backend.starlette import backend_routes, development_login
+from tests.support.service_process import AUDIENCE, KEY_ID, SECRET
+
+__all__ = ["running_backend"]
+
+
+@contextlib.contextmanager
+def running_backend(dsn: str, *, service_url: str, tables: dict[str, TablePolicy]) -> Generator[str]:
+    """Serve uploads into `dsn`; gives the base URL. Tokens are those of `service_process.token`."""
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    ready, failed = threading.Event(), list[BaseException]()
+    stopping: list[tuple[asyncio.AbstractEventLoop, uvicorn.Server]] = []
+
+    async def serve() -> None:
+        signer = TokenSigner.from_secret(SECRET, kid=KEY_ID)
+        auth = BackendAuth(signer, audience=AUDIENCE, service_url=service_url)
+        backend = SyncBackend(persister=PostgresPersister(dsn), auth=auth, tables=tables)
+        await backend.open()
+        app = Starlette(routes=backend_routes(backend, current_user=development_login()))
+        server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, ws="none"))
+        stopping.append((asyncio.get_running_loop(), server))
+        ready.set()
+        try:
+            await server._serve([listening])  # signals belong to the test run
+        finally:
+            await backend.close()
+
+    def run() -> None:
+        try:
+            asyncio.run(serve())
+        except BaseException as exc:
+            failed.append(exc)
+        finally:
+            ready.set()
+
+    thread = threading.Thread(target=run, name="backend", daemon=True)
+    thread.start()
+    ready.wait(20)
+    if failed:
+        raise failed[0]
+    try:
+        yield url
+    finally:
+        loop, server = stopping[0]
+        loop.call_soon_threadsafe(setattr, server, "should_exit", True)
+        thread.join(10)
+        listening.close()
