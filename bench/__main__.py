@@ -1,0 +1,43 @@
+"""`python -m bench [replicate] [download] [latency]`: run benches (all by default), print and keep the table."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Generator, Sequence
+
+from bench import replicate
+from bench.table import Figure, format_table, write_results
+
+__all__ = ["main"]
+
+BENCHES: dict[str, Callable[[argparse.Namespace], Generator[Figure]]] = {
+    "replicate": lambda sizes: replicate.run(
+        rows=sizes.rows, transaction_rows=sizes.transaction_rows, transactions=sizes.transactions
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benches that are named, or all of them."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("benches", nargs="*", metavar="bench", help=f"of {', '.join(BENCHES)}; default all")
+    parser.add_argument("--rows", type=int, default=200_000, help="rows of the snapshot and of the download")
+    parser.add_argument("--transaction-rows", type=int, default=50_000, help="rows of a large transaction")
+    parser.add_argument("--transactions", type=int, default=10_000, help="one-row transactions in a row")
+    sizes = parser.parse_args(arguments)
+    names: list[str] = sizes.benches or list(BENCHES)
+    if unknown := set(names) - set(BENCHES):
+        parser.error(f"no such bench: {', '.join(sorted(unknown))}")
+    figures: list[Figure] = []
+    started = time.monotonic()
+    for name in names:
+        print(f"{name} …", flush=True)
+        for figure in BENCHES[name](sizes):
+            figures.append(figure)
+            print(f"  {figure.what}: {figure.value:,.4g} {figure.unit}  ratio {figure.ratio or '-'}", flush=True)
+    print(f"\n{format_table(figures)}\n{write_results(figures)} after {time.monotonic() - started:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
