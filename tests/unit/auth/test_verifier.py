@@ -170,24 +170,6 @@ def test_a_token_comes_with_the_scheme_token_or_bearer() -> None:
         assert caught.value.error_code == "PSYNC_S2106"
 
 
-@pytest.mark.parametrize(
-    "jwk",
-    [
-        {"kty": "oct", "k": "AAAA"},
-        {"kty": "oct", "alg": "RS256", "k": "AAAA"},
-        {"kty": "oct", "alg": "HS256"},
-        {"kty": "oct", "alg": "HS256", "k": "*"},
-        {"kty": "RSA", "kid": "k"},
-        {"kty": "EC", "crv": "P-256"},
-        {"kty": "x"},
-        {"kty": "RSA", "kid": 1},
-    ],
-)
-def test_a_key_that_cannot_be_used_is_refused_with_its_place(jwk: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"client_auth\.jwks\.keys\[0\]"):
-        StaticKeys.from_jwks([jwk])
-
-
 @pytest.mark.requirement(105, 106)
 async def test_a_signer_issues_what_a_verifier_accepts_and_publishes_no_private_part() -> None:
     signer = TokenSigner.generate()
