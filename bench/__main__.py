@@ -6,7 +6,7 @@ import argparse
 import time
 from collections.abc import Callable, Generator, Sequence
 
-from bench import replicate
+from bench import download, latency, replicate
 from bench.table import Figure, format_table, write_results
 
 __all__ = ["main"]
@@ -15,6 +15,8 @@ BENCHES: dict[str, Callable[[argparse.Namespace], Generator[Figure]]] = {
     "replicate": lambda sizes: replicate.run(
         rows=sizes.rows, transaction_rows=sizes.transaction_rows, transactions=sizes.transactions
     ),
+    "download": lambda sizes: download.run(rows=sizes.rows),
+    "latency": lambda sizes: latency.run(commits=sizes.commits, streams=sizes.streams),
 }
 
 
@@ -25,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, default=200_000, help="rows of the snapshot and of the download")
     parser.add_argument("--transaction-rows", type=int, default=50_000, help="rows of a large transaction")
     parser.add_argument("--transactions", type=int, default=10_000, help="one-row transactions in a row")
+    parser.add_argument("--commits", type=int, default=300, help="samples of each latency")
+    parser.add_argument("--streams", type=int, default=200, help="idle streams of other users")
     sizes = parser.parse_args(arguments)
     names: list[str] = sizes.benches or list(BENCHES)
     if unknown := set(names) - set(BENCHES):

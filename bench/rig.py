@@ -29,6 +29,7 @@ __all__ = [
     "connect",
     "cpu_seconds",
     "fill",
+    "free_port",
     "make_table",
     "postgres",
     "token",
@@ -113,7 +114,7 @@ class ServiceProcess:
 
     def __init__(self, dsn: str, *, sync_config: str = SYNC_CONFIG, connections_max: int = 2000) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="syncline-bench-"))
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         (self.folder / "sync-config.yaml").write_text(sync_config)
         secret = base64.urlsafe_b64encode(SECRET).rstrip(b"=").decode()
@@ -191,7 +192,8 @@ class ServiceProcess:
             connection.close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

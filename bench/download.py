@@ -1,0 +1,107 @@
+"""The first download of a user's rows: by a client that only reads, and by our own client, end to end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import aiohttp
+import orjson
+
+from bench import bare_app
+from bench.client_sync import first_sync
+from bench.raw_stream import RawStream, new_session
+from bench.rig import ServiceProcess, connect, cpu_seconds, fill, free_port, make_table, postgres, wait_until
+from bench.table import Figure
+
+__all__ = ["run"]
+
+_OP = b'"op_id":"'  # once per operation; `last_op_id` does not end like this
+REPEATS = 3  # the best of these: the machine is shared
+
+
+def run(*, rows: int) -> Generator[Figure]:
+    """All figures of a first download of `rows` rows."""
+    with postgres() as server, ServiceProcess(server.dsn()) as service:
+        make_table(server.dsn())
+        with connect(server.dsn()) as connection:
+            fill(connection, rows)
+        service.start()
+        cpu_s = cpu_seconds(service.pid)
+        downloads = [asyncio.run(_download(service)) for _ in range(REPEATS)]
+        cpu_s = (cpu_seconds(service.pid) - cpu_s) / REPEATS
+        body = downloads[0][1]
+        took_s = min(seconds for seconds, _ in downloads)
+        ops = body.count(_OP)
+        assert ops == rows, f"{ops} operations came for {rows} rows"
+        bare_s, encode_s = _bare_server(body), _encode(body)
+        what = f"NDJSON, {ops:,} ops"
+        size = len(body) / 1e6
+        yield Figure("download", what, ops / took_s, "ops/s", ops / bare_s, "bare uvicorn", "300,000 ops/s")
+        yield Figure("download", what, ops / took_s, "ops/s", ops / encode_s, "orjson encode alone")
+        yield Figure("download", what, size / took_s, "MB/s", size / bare_s, "bare uvicorn")
+        yield Figure("download", f"CPU of the service, {what}", cpu_s / ops * 1e6, "s per 1M ops")
+        sync_s = min(asyncio.run(first_sync(service, rows)) for _ in range(2))
+        budget = "100,000 rows/s"
+        yield Figure(
+            "download", "our Python client, first sync", rows / sync_s, "rows/s", ops / took_s, "raw client", budget
+        )
+
+
+async def _download(service: ServiceProcess) -> tuple[float, bytes]:
+    """Seconds from the request to the end of the first checkpoint, and what came."""
+    received = bytearray()
+    started = time.perf_counter()
+    async with new_session() as session, RawStream(session, service, "bench") as stream:
+        async for chunk in stream.chunks():
+            received += chunk
+            if b"checkpoint_complete" in received[-200:]:
+                break
+    return time.perf_counter() - started, bytes(received)
+
+
+def _bare_server(body: bytes) -> float:
+    """Seconds for the same bytes, in the same lines, from an app that only sends them."""
+    with tempfile.NamedTemporaryFile(prefix="syncline-bench-") as file:
+        file.write(body)
+        file.flush()
+        port = free_port()
+        environment = os.environ | {bare_app.LINES_VARIABLE: file.name, bare_app.PORT_VARIABLE: str(port)}
+        folder = Path(__file__).parent.parent
+        process = subprocess.Popen([sys.executable, "-m", "bench.bare_app"], cwd=folder, env=environment)
+        try:
+            wait_until(lambda: _listens(port))
+            return min(asyncio.run(_read_all(f"http://127.0.0.1:{port}/")) for _ in range(REPEATS))
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+async def _read_all(url: str) -> float:
+    received = bytearray()
+    started = time.perf_counter()
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        async for chunk in response.content.iter_any():
+            received += chunk
+    return time.perf_counter() - started
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _encode(body: bytes) -> float:
+    """Seconds to encode the same lines from objects."""
+    lines = [orjson.loads(line) for line in body.splitlines() if line.strip()]
+    started = time.perf_counter()
+    for line in lines:
+        orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+    return time.perf_counter() - started

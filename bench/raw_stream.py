@@ -1,0 +1,62 @@
+"""A client that reads a sync stream and does nothing with it: what it measures is the service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from types import TracebackType
+
+import aiohttp
+
+from bench.rig import ServiceProcess, token
+from syncline.protocol.ndjson import LineSplitter
+
+__all__ = ["RawStream", "new_session"]
+
+_REQUEST = b'{"raw_data":true,"streams":{"include_defaults":true,"subscriptions":[]}}'
+
+
+def new_session() -> aiohttp.ClientSession:
+    """A session for any number of streams of any length."""
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=None))
+
+
+class RawStream:
+    """One user's stream over HTTP, as NDJSON."""
+
+    def __init__(self, session: aiohttp.ClientSession, service: ServiceProcess, user_id: str) -> None:
+        self._session = session
+        self._url = f"{service.base_url}/sync/stream"
+        self._headers = {"Authorization": f"Token {token(user_id)}", "Content-Type": "application/json"}
+        self._response: aiohttp.ClientResponse | None = None
+        self._splitter = LineSplitter()
+        self._lines: list[bytes] = []
+
+    async def __aenter__(self) -> RawStream:
+        self._response = await self._session.post(self._url, data=_REQUEST, headers=self._headers)
+        self._response.raise_for_status()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._response is not None
+        self._response.close()
+
+    async def chunks(self) -> AsyncGenerator[bytes]:
+        """The body as it comes."""
+        assert self._response is not None
+        async for chunk in self._response.content.iter_any():
+            yield chunk
+
+    async def line_with(self, text: bytes) -> bytes:
+        """The next line that holds `text`; lines before it are dropped."""
+        assert self._response is not None
+        while True:
+            while self._lines:
+                line = self._lines.pop(0)
+                if text in line:
+                    return line
+            chunk = await self._response.content.readany()
+            if not chunk:
+                raise ConnectionError("the service ended the stream")
+            self._lines = self._splitter.feed(chunk)
