@@ -137,14 +137,32 @@ class StorageSuite:
         checkpoint = writer.commit(version, "A")
         assert checkpoint is not None
         writer.flush(version, FlushBatch(ops=[put("10#a[]", "later")]))
-        cut = await reader.chunks(version, [("10#a[]", 2)], checkpoint_op=checkpoint.op_id, ops_max=5, bytes_max=10_000)
+        cut = await reader.chunks(
+            version,
+            [("10#a[]", 2)],
+            checkpoint_op=checkpoint.op_id,
+            ops_max=5,
+            chunk_ops_max=100,
+            chunk_bytes_max=10_000,
+        )
         assert [(c.after, c.next_after, c.has_more, len(c.ops)) for c in cut] == [(2, 7, True, 5)]
         small = await reader.chunks(
-            version, [("10#a[]", 0)], checkpoint_op=checkpoint.op_id, ops_max=100, bytes_max=250
+            version,
+            [("10#a[]", 0)],
+            checkpoint_op=checkpoint.op_id,
+            ops_max=100,
+            chunk_ops_max=100,
+            chunk_bytes_max=250,
         )
         assert [len(chunk.ops) for chunk in small] == [2, 2, 2, 2, 2]
         assert [chunk.has_more for chunk in small] == [True, True, True, True, False]
-        rest = await reader.chunks(version, [("10#a[]", 10)], checkpoint_op=checkpoint.op_id, ops_max=5, bytes_max=250)
+        short = await reader.chunks(
+            version, [("10#a[]", 0)], checkpoint_op=checkpoint.op_id, ops_max=9, chunk_ops_max=4, chunk_bytes_max=10_000
+        )
+        assert [(len(chunk.ops), chunk.has_more) for chunk in short] == [(4, True), (4, True), (1, True)]
+        rest = await reader.chunks(
+            version, [("10#a[]", 10)], checkpoint_op=checkpoint.op_id, ops_max=5, chunk_ops_max=5, chunk_bytes_max=250
+        )
         assert rest == []
         writer.close()
         await reader.close()

@@ -146,12 +146,20 @@ class StorageReader(Protocol):
         ...
 
     async def chunks(
-        self, version: int, positions: Sequence[tuple[str, int]], *, checkpoint_op: int, ops_max: int, bytes_max: int
+        self,
+        version: int,
+        positions: Sequence[tuple[str, int]],
+        *,
+        checkpoint_op: int,
+        ops_max: int,
+        chunk_ops_max: int,
+        chunk_bytes_max: int,
     ) -> list[OpChunk]:
         """Operations of these buckets above their positions, up to the checkpoint, in the order of `positions`.
 
-        At most `ops_max` operations over all chunks; a chunk holds one bucket and about `bytes_max` bytes of row data (one larger
-        row is a chunk of its own). Buckets with nothing to send give no chunk. `has_more` is set where a bucket was cut.
+        At most `ops_max` operations over all chunks; a chunk holds one bucket, at most `chunk_ops_max` operations and about
+        `chunk_bytes_max` bytes of row data (one larger row is a chunk of its own). Buckets with nothing to send give no chunk.
+        `has_more` is set where a bucket was cut.
         """
         ...
 

@@ -11,10 +11,14 @@ __all__ = [
     "INTERRUPT_AFTER_OPS",
     "KEEPALIVE_INTERVAL_S",
     "KEEPALIVE_JITTER",
+    "READ_OPS_MAX",
     "StreamLimits",
 ]
 
-CHUNK_OPS_MAX = 1000  # operations of one read, over all its chunks
+READ_OPS_MAX = 1000  # operations of one read of storage, over all its chunks
+CHUNK_OPS_MAX = (
+    500  # operations of one line: a cut connection loses at most the line under way and one in a client's buffer
+)
 CHUNK_BYTES_MAX = 1024 * 1024  # bytes of row data in a chunk; one larger row is a chunk of its own
 INTERRUPT_AFTER_OPS = (
     1000  # operations sent for a checkpoint, from which on a newer checkpoint takes over at a chunk's end

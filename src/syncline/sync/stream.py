@@ -14,7 +14,7 @@ from syncline.protocol.requests import StreamRequest
 from syncline.storage.base import StorageReader, WriteCheckpoints
 from syncline.sync.checkpoint_watcher import CheckpointWatcher, Inbox, ServedVersion
 from syncline.sync.encoding import encode_chunk
-from syncline.sync.limits import CHUNK_BYTES_MAX, CHUNK_OPS_MAX, StreamLimits
+from syncline.sync.limits import CHUNK_BYTES_MAX, CHUNK_OPS_MAX, READ_OPS_MAX, StreamLimits
 from syncline.sync.session import (
     Changed,
     ChunksRead,
@@ -126,8 +126,9 @@ class SyncStream:
                 self._served.version.number,
                 instruction.positions,
                 checkpoint_op=instruction.checkpoint_op,
-                ops_max=CHUNK_OPS_MAX,
-                bytes_max=CHUNK_BYTES_MAX,
+                ops_max=READ_OPS_MAX,
+                chunk_ops_max=CHUNK_OPS_MAX,
+                chunk_bytes_max=CHUNK_BYTES_MAX,
             )
         return ChunksRead(chunks)
 

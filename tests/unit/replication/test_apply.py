@@ -65,7 +65,14 @@ class World:
 
     async def ops(self, bucket: str) -> list[OpRow]:
         reader = self.storage.open_reader()
-        chunks = await reader.chunks(10, [(f"10#{bucket}[]", 0)], checkpoint_op=10**9, ops_max=100_000, bytes_max=10**9)
+        chunks = await reader.chunks(
+            10,
+            [(f"10#{bucket}[]", 0)],
+            checkpoint_op=10**9,
+            ops_max=100_000,
+            chunk_ops_max=10**6,
+            chunk_bytes_max=10**9,
+        )
         await reader.close()
         return [op for chunk in chunks for op in chunk.ops]
 

@@ -20,7 +20,7 @@ __all__ = ["CONNECT_TIMEOUT_S", "ERROR_BODY_BYTES_MAX", "READ_IDLE_TIMEOUT_S", "
 CONNECT_TIMEOUT_S = 30.0  # seconds until a socket must be open
 READ_IDLE_TIMEOUT_S = 75.0  # seconds without a byte; the service sends a keepalive every 20 s or so
 REQUEST_TIMEOUT_S = 30.0  # seconds for a whole write checkpoint request
-READ_BUFFER_BYTES = 256 * 1024  # bytes buffered by one stream
+READ_BUFFER_BYTES = 32 * 1024  # bytes read ahead of the parser (twice this at most): lost when a connection breaks
 ERROR_BODY_BYTES_MAX = 64 * 1024  # bytes of an error answer that are read
 
 _STREAM_PATH = "/sync/stream"

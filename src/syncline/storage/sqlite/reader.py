@@ -68,11 +68,25 @@ class SqliteReader:
         return await self._run(lambda connection: _changes(connection, version, since))
 
     async def chunks(
-        self, version: int, positions: Sequence[tuple[str, int]], *, checkpoint_op: int, ops_max: int, bytes_max: int
+        self,
+        version: int,
+        positions: Sequence[tuple[str, int]],
+        *,
+        checkpoint_op: int,
+        ops_max: int,
+        chunk_ops_max: int,
+        chunk_bytes_max: int,
     ) -> list[OpChunk]:
         """Operations of these buckets above their positions, up to the checkpoint."""
         return await self._run(
-            lambda connection: _chunks(connection, positions, checkpoint_op, ops_max=ops_max, bytes_max=bytes_max)
+            lambda connection: _chunks(
+                connection,
+                positions,
+                checkpoint_op,
+                ops_max=ops_max,
+                chunk_ops_max=chunk_ops_max,
+                chunk_bytes_max=chunk_bytes_max,
+            )
         )
 
     async def close(self) -> None:
@@ -169,7 +183,8 @@ def _chunks(
     checkpoint_op: int,
     *,
     ops_max: int,
-    bytes_max: int,
+    chunk_ops_max: int,
+    chunk_bytes_max: int,
 ) -> list[OpChunk]:
     chunks: list[OpChunk] = []
     left = ops_max
@@ -183,7 +198,7 @@ def _chunks(
             (bucket, after, checkpoint_op, left + 1),
         ).fetchall()
         while rows and left > 0:
-            ops = _take(rows, ops_max=left, bytes_max=bytes_max)
+            ops = _take(rows, ops_max=min(left, chunk_ops_max), bytes_max=chunk_bytes_max)
             del rows[: len(ops)]
             left -= len(ops)
             chunks.append(OpChunk(bucket, after, ops[-1].op_id, bool(rows), ops))
