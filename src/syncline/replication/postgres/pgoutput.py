@@ -109,6 +109,11 @@ def decode_message(data: bytes, start: int, decoders: Mapping[int, TupleDecoder]
 
 
 _ROW_KINDS = frozenset(b"IUD")
+_PARTS = {
+    "I": (False, True),
+    "U": (None, True),
+    "D": (True, False),
+}  # is the old tuple there (None: either way), and the new one
 
 
 def _decode_row(data: bytes, start: int, decoders: Mapping[int, TupleDecoder]) -> RowMessage | None:
@@ -124,9 +129,15 @@ def _decode_row(data: bytes, start: int, decoders: Mapping[int, TupleDecoder]) -
         part = chr(data[position]) if position < len(data) else ""
     if part == "N":
         new, position = decode(data, position + 1)
-    if position != len(data) or (old is None and new is None):
-        raise RemoteProtocolError("a pgoutput row message has a wrong length")
-    return RowMessage(chr(data[start]), relation_id, old_kind, old, new)
+    kind = chr(data[start])
+    has_old, has_new = _PARTS[kind]
+    if (
+        position != len(data)
+        or (new is not None) is not has_new
+        or (has_old is not None and (old is not None) is not has_old)
+    ):
+        raise RemoteProtocolError("a pgoutput row message has a wrong length or lacks a part")
+    return RowMessage(kind, relation_id, old_kind, old, new)
 
 
 def _decode_begin(data: bytes, position: int) -> Begin:
@@ -153,6 +164,7 @@ def _decode_relation(data: bytes, position: int) -> RelationMessage:
         (type_id,) = _u32(data, position)
         columns.append((column, type_id, bool(flags & 1)))
         position += 8  # type and type modifier
+    _expect_end(data, position)
     return RelationMessage(relation_id, schema or "pg_catalog", name, identity, tuple(columns))
 
 
@@ -168,11 +180,17 @@ def _decode_logical(data: bytes, position: int) -> LogicalMessage:
     prefix, position = _text(data, position + 9)
     (length,) = _u32(data, position)
     content = data[position + 4 : position + 4 + length]
+    _expect_end(data, position + 4 + length)
     return LogicalMessage(bool(flags & 1), lsn, prefix, content)
 
 
 def _decode_nothing(_data: bytes, _position: int) -> None:
     return None
+
+
+def _expect_end(data: bytes, position: int) -> None:
+    if position != len(data):
+        raise RemoteProtocolError("a pgoutput message has a wrong length")
 
 
 def _text(data: bytes, position: int) -> tuple[str, int]:

@@ -18,7 +18,7 @@ from syncline.replication.postgres.types import TypeInfo
 from syncline.replication.postgres.values import Converter, make_converter
 from syncline.replication.source import SnapshotChunk
 
-__all__ = ["SNAPSHOT_CHUNK_ROWS", "copy_table"]
+__all__ = ["SNAPSHOT_CHUNK_ROWS", "copy_table", "parse_row"]
 
 SNAPSHOT_CHUNK_ROWS = 4000  # rows handed over at a time: two flushes
 SNAPSHOT_RANGE_BLOCKS = 1024  # pages of one COPY (8 MB): how often progress is told
@@ -44,7 +44,7 @@ async def copy_table(
             query = _range_query(table, start, end if end < blocks else None)
             async with connection.cursor() as reading, reading.copy(query) as copy:
                 async for data in copy:
-                    rows.append(_parse_row(bytes(data), converters))
+                    rows.append(parse_row(bytes(data), converters))
                     if len(rows) >= SNAPSHOT_CHUNK_ROWS:
                         yield SnapshotChunk(rows, start / max(blocks, 1))
                         rows = []
@@ -67,8 +67,10 @@ def _range_query(table: PublishedTable, start: int, end: int | None) -> sql.Comp
     return query + sql.SQL(") TO STDOUT")
 
 
-def _parse_row(line: bytes, converters: list[Converter]) -> tuple[SyncValue, ...]:
+def parse_row(line: bytes, converters: list[Converter]) -> tuple[SyncValue, ...]:
     """One line of COPY's text format (Postgres manual, COPY, "Text Format")."""
+    if not converters:  # a table may have no columns
+        return ()
     fields = line.decode().removesuffix("\n").split("\t")
     if b"\\" not in line:
         return tuple([convert(field) for convert, field in zip(converters, fields, strict=True)])

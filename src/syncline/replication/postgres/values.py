@@ -128,7 +128,7 @@ def _bool(text: str) -> SyncValue:
 
 def _float(text: str) -> SyncValue:
     value = float(text)
-    return value if math.isfinite(value) else None
+    return value + 0.0 if math.isfinite(value) else None  # the sum takes the sign from a negative zero
 
 
 def _bytea(text: str) -> SyncValue:
