@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from bench.rig import ServiceProcess, connect, cpu_seconds, fill, make_table, postgres, wait_until
-from bench.storage_wall import append_again, checkpoint_op, has_version
+from bench.storage_wall import StorageProbe, append_again
 from bench.table import Figure
 from bench.walsender import BareWalsender
 
@@ -25,26 +25,29 @@ END $$
 
 def run(*, rows: int, transaction_rows: int, transactions: int) -> Generator[Figure]:
     """All figures of replication. `rows` are copied; the transactions come after."""
-    with postgres() as server, ServiceProcess(server.dsn()) as service:
+    with postgres() as server, ServiceProcess(server.dsn()) as service, closing(StorageProbe(service.storage)) as probe:
         make_table(server.dsn())
         with connect(server.dsn()) as connection:
             fill(connection, rows)
-        yield from _snapshot(server.dsn(), service, rows)
+        yield from _snapshot(server.dsn(), service, probe, rows)
         with connect(server.dsn()) as connection:
-            with _streamed(server.dsn(), service, f"insert {transaction_rows:,} rows", transaction_rows) as figures:
+            with _streamed(
+                server.dsn(), service, probe, f"insert {transaction_rows:,} rows", transaction_rows
+            ) as figures:
                 fill(connection, transaction_rows, start=rows + 1, owner="'second'")
             yield from figures
-            with _streamed(server.dsn(), service, f"update {transaction_rows:,} rows", transaction_rows) as figures:
+            with _streamed(
+                server.dsn(), service, probe, f"update {transaction_rows:,} rows", transaction_rows
+            ) as figures:
                 connection.execute("UPDATE items SET amount = amount + 1 WHERE owner_id = 'second'")
             yield from figures
-            with _streamed(
-                server.dsn(), service, "one-row transactions", transactions, commits=transactions
-            ) as figures:
+            what = "one-row transactions"
+            with _streamed(server.dsn(), service, probe, what, transactions, commits=transactions) as figures:
                 connection.execute(ONE_ROW_TRANSACTIONS.format(count=transactions).encode())
             yield from figures
 
 
-def _snapshot(dsn: str, service: ServiceProcess, rows: int) -> Generator[Figure]:
+def _snapshot(dsn: str, service: ServiceProcess, probe: StorageProbe, rows: int) -> Generator[Figure]:
     """The first copy, from the moment that it begins to the first visible checkpoint."""
     with connect(dsn) as connection:
         connection.execute("VACUUM ANALYZE items")
@@ -53,9 +56,9 @@ def _snapshot(dsn: str, service: ServiceProcess, rows: int) -> Generator[Figure]
             size = sum(len(block) for block in copy)
         wall_s = time.perf_counter() - started
     service.start(wait_ready=False)
-    wait_until(lambda: has_version(service.storage))
+    wait_until(lambda: probe.has_version)
     started, cpu_s = time.perf_counter(), cpu_seconds(service.pid)
-    wait_until(lambda: checkpoint_op(service.storage) >= rows)
+    wait_until(lambda: probe.checkpoint_op >= rows)
     took_s, cpu_s = time.perf_counter() - started, cpu_seconds(service.pid) - cpu_s
     service.wait_ready()
     storage_s = append_again(service.storage)
@@ -69,16 +72,18 @@ def _snapshot(dsn: str, service: ServiceProcess, rows: int) -> Generator[Figure]
 
 
 @contextmanager
-def _streamed(dsn: str, service: ServiceProcess, what: str, rows: int, *, commits: int = 1) -> Generator[list[Figure]]:
+def _streamed(
+    dsn: str, service: ServiceProcess, probe: StorageProbe, what: str, rows: int, *, commits: int = 1
+) -> Generator[list[Figure]]:
     """Time what the block does, from its end (from its beginning where it is many commits) to the visible checkpoint."""
     figures: list[Figure] = []
     with BareWalsender(dsn, slot="bench_wall") as wall:
-        target = checkpoint_op(service.storage) + rows
+        target = probe.checkpoint_op + rows
         cpu_s, started = cpu_seconds(service.pid), time.perf_counter()
         yield figures
         if commits == 1:
             started = time.perf_counter()
-        wait_until(lambda: checkpoint_op(service.storage) >= target, interval_s=0.002)
+        wait_until(lambda: probe.checkpoint_op >= target, interval_s=0.002)
         took_s, cpu_s = time.perf_counter() - started, cpu_seconds(service.pid) - cpu_s
         started = time.perf_counter()
         wall.start()

@@ -13,7 +13,7 @@ from syncline.replication.limits import FLUSH_ROWS_MAX
 from syncline.storage.model import CurrentRow, FlushBatch, Membership, NewOp
 from syncline.storage.sqlite import SqliteStorage
 
-__all__ = ["append_again", "checkpoint_op", "has_version"]
+__all__ = ["StorageProbe", "append_again"]
 
 
 def append_again(storage: Path) -> float:
@@ -35,27 +35,37 @@ def append_again(storage: Path) -> float:
             writer.close()
 
 
-def checkpoint_op(storage: Path) -> int:
-    """The highest op id that is visible in a storage, 0 before the first checkpoint."""
-    return _read(storage, "SELECT coalesce(max(checkpoint_op), 0) FROM version")
+class StorageProbe:
+    """Looks at a running service's storage from outside, through one connection: a look costs the service nothing."""
 
+    def __init__(self, storage: Path) -> None:
+        self._path = storage / "storage.db"
+        self._connection: sqlite3.Connection | None = None
 
-def has_version(storage: Path) -> bool:
-    """Whether the service has begun to copy its source."""
-    return _read(storage, "SELECT count(*) FROM version") > 0
+    @property
+    def has_version(self) -> bool:
+        """Whether the service has begun to copy its source."""
+        return self._read("SELECT count(*) FROM version") > 0
 
+    @property
+    def checkpoint_op(self) -> int:
+        """The highest op id that is visible, 0 before the first checkpoint."""
+        return self._read("SELECT coalesce(max(checkpoint_op), 0) FROM version")
 
-def _read(storage: Path, statement: str) -> int:
-    path = storage / "storage.db"
-    if not path.exists():
-        return 0
-    connection = sqlite3.connect(path, timeout=5)
-    try:
-        return int(connection.execute(statement).fetchone()[0])
-    except sqlite3.OperationalError:  # the schema is being made
-        return 0
-    finally:
-        connection.close()
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def _read(self, statement: str) -> int:
+        if self._connection is None:
+            if not self._path.exists():
+                return 0
+            self._connection = sqlite3.connect(self._path, timeout=5)
+        try:
+            return int(self._connection.execute(statement).fetchone()[0])
+        except sqlite3.OperationalError:  # the schema is being made
+            return 0
 
 
 def _batches(storage: Path) -> list[FlushBatch]:
