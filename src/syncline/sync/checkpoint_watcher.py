@@ -33,11 +33,11 @@ class ServedVersion:
 
 @dataclass(slots=True, eq=False)
 class Inbox:
-    """What a session has not been told yet. `op_id` is the newest checkpoint heard of; 0 for nothing."""
+    """What a session has not been told yet. `op_id` is the newest checkpoint heard of."""
 
     user_key: str
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
-    op_id: int = 0
+    op_id: int | None = None
     totals: dict[str, BucketTotals] = field(default_factory=dict[str, BucketTotals])
     lookups_changed: bool = False
     write_checkpoint: int | None = None

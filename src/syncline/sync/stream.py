@@ -185,10 +185,10 @@ class SyncStream:
 def _take(inbox: Inbox) -> Changed | None:
     """Empty an inbox."""
     inbox.arrived.clear()
-    if not inbox.op_id:
+    if inbox.op_id is None:
         return None
     change = Changed(inbox.op_id, inbox.totals, inbox.lookups_changed, inbox.write_checkpoint)
-    inbox.op_id, inbox.totals, inbox.lookups_changed, inbox.write_checkpoint = 0, {}, False, None
+    inbox.op_id, inbox.totals, inbox.lookups_changed, inbox.write_checkpoint = None, {}, False, None
     return change
 
 

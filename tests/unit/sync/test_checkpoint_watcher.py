@@ -74,7 +74,7 @@ async def test_only_the_sessions_that_hold_a_changed_bucket_are_told(world: Worl
     await told(mine)
     assert set(mine.totals) == {"10#a[]"}
     assert not mine.lookups_changed
-    assert other.op_id == 0
+    assert other.op_id is None
     assert not other.arrived.is_set()
 
 
