@@ -239,6 +239,8 @@ class ReplicationJob:
     async def _stream(self, version: Version, applier: ChangeApplier) -> None:
         self.status.phase = "streaming"
         after = self._writer.position(version.number)
+        # Positions of the run before may be another source's; and a new walsender has to be told anew.
+        self._committed, self._acknowledged = after, ""
         stream = self._source.stream(version.slot_name, self._config.plan.table_patterns, after)
         async with contextlib.aclosing(stream) as batches:
             async for events in batches:

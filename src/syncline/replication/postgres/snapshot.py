@@ -11,12 +11,13 @@ from collections.abc import AsyncGenerator, Mapping
 import psycopg
 from psycopg import sql
 
+from syncline.errors import SourceUnavailable
 from syncline.protocol.bucket_names import SyncValue
 from syncline.replication.postgres.catalog import PublishedTable
 from syncline.replication.postgres.connection import Row
 from syncline.replication.postgres.types import TypeInfo
 from syncline.replication.postgres.values import Converter, make_converter
-from syncline.replication.source import SnapshotChunk
+from syncline.replication.source import Relation, SnapshotChunk
 
 __all__ = ["SNAPSHOT_CHUNK_ROWS", "copy_table", "parse_row"]
 
@@ -33,11 +34,7 @@ async def copy_table(
     converters = [make_converter(column.type_id, types) for column in table.relation.columns]
     await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     try:
-        cursor = await connection.execute(
-            "SELECT pg_relation_size(%s::oid) / current_setting('block_size')::int", (table.relation.id,)
-        )
-        row = await cursor.fetchone()
-        blocks: int = row[0] if row else 0
+        blocks = await _lock_and_measure(connection, table.relation)
         rows: list[tuple[SyncValue, ...]] = []
         for start in range(0, max(blocks, 1), SNAPSHOT_RANGE_BLOCKS):
             end = start + SNAPSHOT_RANGE_BLOCKS
@@ -52,6 +49,25 @@ async def copy_table(
     finally:
         if not connection.closed:
             await connection.execute("ROLLBACK")
+
+
+async def _lock_and_measure(connection: psycopg.AsyncConnection[Row], relation: Relation) -> int:
+    """Hold the table as it is, then count its pages. Raises SourceUnavailable when it is not the one that was announced.
+
+    The lock stands before the transaction's snapshot is taken: a rewrite by ALTER TABLE between them would leave a table that looks
+    empty to this snapshot (Postgres manual, 13.6, "Caveats").
+    """
+    name = sql.Identifier(relation.schema, relation.name)
+    await connection.execute(sql.SQL("LOCK TABLE ONLY {} IN ACCESS SHARE MODE").format(name))
+    cursor = await connection.execute(
+        "SELECT pg_relation_size(c.oid) / current_setting('block_size')::int"
+        " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %s AND n.nspname = %s AND c.relname = %s",
+        (relation.id, relation.schema, relation.name),
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        raise SourceUnavailable(f"The table {relation.schema}.{relation.name} was replaced before it could be copied.")
+    return row[0]
 
 
 def _range_query(table: PublishedTable, start: int, end: int | None) -> sql.Composed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
 
@@ -30,6 +31,7 @@ class PostgresSource:
         self._application_name = application_name
         self._publication = publication
         self._connection: psycopg.AsyncConnection[Row] | None = None
+        self._connecting = asyncio.Lock()  # the job's house keeping asks beside its stream
         self._catalog = TypeCatalog()
         self._published: dict[int, PublishedTable] = {}
         self._stream: ReplicationStream | None = None
@@ -129,8 +131,7 @@ class PostgresSource:
             await self._connection.close()
 
     async def _connected(self) -> psycopg.AsyncConnection[Row]:
-        connection = self._connection
-        if connection is None or connection.broken or connection.closed:
-            self._connection = await connect(self._conninfo, application_name=self._application_name)
-        assert self._connection is not None
-        return self._connection
+        async with self._connecting:
+            if self._connection is None or self._connection.broken or self._connection.closed:
+                self._connection = await connect(self._conninfo, application_name=self._application_name)
+            return self._connection

@@ -45,6 +45,7 @@ from syncline.sync_config.plan import TablePattern
 __all__ = ["ReplicationStream"]
 
 BATCH_EVENTS_MAX = 4000  # events of one batch: bounds memory, and how long a commit waits behind others
+BATCH_BYTES_MAX = 8_000_000  # bytes of messages of one batch, the last one on top: bounds memory where rows are large
 FEEDBACK_INTERVAL_S = 10.0  # seconds between status updates; the source gives up after wal_sender_timeout (60 s)
 
 _POSTGRES_EPOCH_S = 946_684_800
@@ -118,7 +119,8 @@ class ReplicationStream:
 
     async def _drain(self, batch: list[SourceEvent]) -> bool:
         """Take what libpq holds; True when that is all, False when the batch is full."""
-        while len(batch) < BATCH_EVENTS_MAX:
+        batch_bytes = 0
+        while len(batch) < BATCH_EVENTS_MAX and batch_bytes < BATCH_BYTES_MAX:
             size, view = self._pgconn.get_copy_data(1)
             if size == 0:
                 return True
@@ -126,6 +128,7 @@ class ReplicationStream:
                 self._ended = True
                 return True
             data = bytes(view)
+            batch_bytes += size
             if data[0] == _XLOG_DATA:
                 message = decode_message(data, _XLOG_HEADER_BYTES, self._decoders)
                 if isinstance(message, RelationMessage):
