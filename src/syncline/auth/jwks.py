@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 from syncline.auth.keys import VerificationKey, read_key
 from syncline.errors import ConfigError, KeysUnavailable
@@ -23,6 +24,7 @@ __all__ = [
     "FRESH_S",
     "KEYS_MAX",
     "MISSING_KEY_COOLDOWN_S",
+    "REDIRECTS_MAX",
     "USABLE_S",
     "WAIT_S",
     "JwksCache",
@@ -39,7 +41,8 @@ FETCH_INTERVAL_S = 60.0  # seconds in which one more fetch is allowed after a bu
 MISSING_KEY_COOLDOWN_S = 5.0  # seconds between fetches that unknown key ids cause
 DOCUMENT_BYTES_MAX = 1024 * 1024  # bytes of a JWKS document
 KEYS_MAX = 1000  # keys of a JWKS document
-_REDIRECTS_MAX = 3
+REDIRECTS_MAX = 3  # redirects of one fetch, within the origin
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class JwksCache:
@@ -62,24 +65,22 @@ class JwksCache:
         self._fetch: asyncio.Task[None] | None = None
 
     def cached(self) -> Sequence[VerificationKey]:
-        """Keys that were fetched within USABLE_S."""
-        age_s = self._age_s()
-        return self._keys if age_s is not None and age_s <= USABLE_S else ()
+        """Keys that were fetched within USABLE_S; older ones than FRESH_S cause a fetch in the background."""
+        if not self._usable():
+            return ()
+        if (self._age_s() or 0) > FRESH_S:
+            self._begin_fetch()
+        return self._keys
 
     async def keys(self) -> Sequence[VerificationKey]:
-        """Usable keys; older ones than FRESH_S cause a fetch in the background. Raises KeysUnavailable after WAIT_S at most."""
-        age_s = self._age_s()
-        if age_s is not None and age_s <= USABLE_S:
-            if age_s > FRESH_S:
-                self._begin_fetch()
-            return self._keys
-        fetch = self._begin_fetch()
-        if fetch is not None:
-            await asyncio.wait({fetch}, timeout=self._wait_s)
-        age_s = self._age_s()
-        if age_s is None or age_s > USABLE_S:
+        """Usable keys, fetched when there are none. Raises KeysUnavailable after WAIT_S at most."""
+        if not self._usable():
+            fetch = self._begin_fetch()
+            if fetch is not None:
+                await asyncio.wait({fetch}, timeout=self._wait_s)
+        if not self._usable():
             raise KeysUnavailable("The keys to verify tokens with could not be fetched.")
-        return self._keys
+        return self.cached()
 
     def key_missing(self) -> None:
         """Fetch in the background, once in MISSING_KEY_COOLDOWN_S, so that a retry after a key rotation succeeds soon."""
@@ -93,6 +94,10 @@ class JwksCache:
         if self._fetch is not None:
             self._fetch.cancel()
             await asyncio.wait({self._fetch})
+
+    def _usable(self) -> bool:
+        age_s = self._age_s()
+        return age_s is not None and age_s <= USABLE_S
 
     def _age_s(self) -> float | None:
         return None if self._fetched_s is None else self._clock() - self._fetched_s
@@ -117,21 +122,43 @@ class JwksCache:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
             log.warning("JWKS not fetched: %s", exc, extra={"event": "auth.jwks_failed", "uri": _shown(self._uri)})
             return
+        if not keys:
+            shown = _shown(self._uri)
+            log.warning(
+                "The JWKS has no usable key: tokens are refused until it has",
+                extra={"event": "auth.jwks_empty", "uri": shown},
+            )
         self._keys, self._fetched_s = keys, self._clock()
 
     async def _download(self) -> bytes:
-        async with (
-            aiohttp.ClientSession(headers={"Accept": "application/json"}) as session,
-            session.get(self._uri, max_redirects=_REDIRECTS_MAX) as response,
-        ):
-            if response.status != 200:
-                raise ValueError(f"HTTP status {response.status}")
-            body = bytearray()
-            async for chunk in response.content.iter_chunked(64 * 1024):
-                body += chunk
-                if len(body) > DOCUMENT_BYTES_MAX:
-                    raise ValueError(f"the document is larger than {DOCUMENT_BYTES_MAX} bytes")
-            return bytes(body)
+        uri = URL(self._uri)
+        async with aiohttp.ClientSession(headers={"Accept": "application/json"}) as session:
+            for _ in range(REDIRECTS_MAX + 1):
+                async with session.get(uri, allow_redirects=False) as response:
+                    if response.status not in _REDIRECTS:
+                        return await _read_body(response)
+                    uri = _redirected(uri, response.headers.get("Location", ""))
+        raise ValueError(f"more than {REDIRECTS_MAX} redirects")
+
+
+def _redirected(uri: URL, location: str) -> URL:
+    """Where a redirect leads. Raises ValueError for another origin: only the host that was configured is trusted with keys."""
+    target = uri.join(URL(location))
+    if target.origin() != uri.origin():
+        raise ValueError("the URI redirects to another origin; configure client_auth.jwks_uri with the final address")
+    return target
+
+
+async def _read_body(response: aiohttp.ClientResponse) -> bytes:
+    """The body. Raises ValueError for a status other than 200, or above DOCUMENT_BYTES_MAX."""
+    if response.status != 200:
+        raise ValueError(f"HTTP status {response.status}")
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(64 * 1024):
+        body += chunk
+        if len(body) > DOCUMENT_BYTES_MAX:
+            raise ValueError(f"the document is larger than {DOCUMENT_BYTES_MAX} bytes")
+    return bytes(body)
 
 
 class _Document(msgspec.Struct):
@@ -139,24 +166,34 @@ class _Document(msgspec.Struct):
 
 
 def _read_document(body: bytes) -> tuple[VerificationKey, ...]:
-    """The usable keys: signature keys with a public part. Others are skipped. Raises ValueError for no key set."""
+    """The usable keys: signature keys with a public part. Others are skipped. Raises ValueError for what is no key set.
+
+    A key set without a usable key is one: that is how an issuer withdraws its keys.
+    """
     try:
         document = msgspec.json.decode(body, type=_Document)
     except RecursionError as exc:
         raise ValueError("the document is nested too deeply") from exc
     keys: list[VerificationKey] = []
     for jwk in document.keys[:KEYS_MAX]:
-        operations = jwk.get("key_ops")
-        unusable = isinstance(operations, list) and "verify" not in operations
-        if jwk.get("kty") not in {"RSA", "EC", "OKP"} or jwk.get("use", "sig") != "sig" or unusable:
+        if not _for_signatures(jwk):
             continue
         try:
             keys.append(read_key(jwk))
         except ConfigError as exc:
             log.info("A key of the JWKS is skipped: %s", exc.message, extra={"event": "auth.key_skipped"})
-    if not keys:
-        raise ValueError("the document has no usable key")
     return tuple(keys)
+
+
+def _for_signatures(jwk: dict[str, Any]) -> bool:
+    """Whether the key is public and meant to verify signatures. A shared secret that anyone can download is no secret."""
+    operations: object = jwk.get("key_ops", ["verify"])
+    return (
+        jwk.get("kty") != "oct"
+        and jwk.get("use", "sig") == "sig"
+        and isinstance(operations, list)
+        and "verify" in operations
+    )
 
 
 def _shown(uri: str) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import logging
 import math
 import re
@@ -14,9 +12,10 @@ from typing import Any, cast
 
 import msgspec
 
-from syncline.auth.keys import ALGORITHMS, KeySource, VerificationKey, select_keys
+from syncline.auth.keys import ALGORITHMS, KeySource, VerificationKey, decode_base64url, select_keys
 from syncline.errors import (
     AudienceMismatch,
+    ConfigError,
     KeysUnavailable,
     TokenExpired,
     TokenInvalid,
@@ -87,32 +86,39 @@ class TokenVerifier:
         """
         header, payload, signed, signature = _parse(token)
         algorithm, kid = _header_fields(header)
-        candidates = await self._candidates(kid, algorithm)
-        if not any(key.verifies(algorithm, signed, signature) for key in candidates):
-            raise TokenInvalid("Signature verification failed.")
+        if not self._verified_at_hand(algorithm, kid, signed, signature):
+            await self._verify_with_all(algorithm, kid, signed, signature)
         return self._check_claims(payload, now_s)
 
-    async def _candidates(self, kid: str | None, algorithm: str) -> list[VerificationKey]:
+    def _verified_at_hand(self, algorithm: str, kid: str | None, signed: bytes, signature: bytes) -> bool:
+        """Whether a key of this `kid` that is at hand verifies the token: the usual case, which waits for no source."""
         at_hand = [key for source in self._sources for key in source.cached()]
-        if kid is None or not any(key.kid == kid for key in at_hand):
-            results = await asyncio.gather(*(source.keys() for source in self._sources), return_exceptions=True)
-            failures = [result for result in results if isinstance(result, BaseException)]
-            for failure in failures:
-                if not isinstance(failure, KeysUnavailable):
-                    raise failure
-            at_hand = [key for result in results if not isinstance(result, BaseException) for key in result]
-        else:
-            failures = []
-        selected = select_keys(at_hand, kid=kid, algorithm=algorithm)
-        if not selected:
+        return any(key.kid == kid and key.verifies(algorithm, signed, signature) for key in at_hand if kid is not None)
+
+    async def _verify_with_all(self, algorithm: str, kid: str | None, signed: bytes, signature: bytes) -> None:
+        """Try the keys of every source, fetched where there are none. Raises TokenInvalid or KeysUnavailable."""
+        keys, failure = await self._all_keys()
+        selected = select_keys(keys, kid=kid, algorithm=algorithm)
+        if any(key.verifies(algorithm, signed, signature) for key in selected):
+            return
+        named = any(key.kid == kid for key in selected if kid is not None)
+        if not named:  # the key may be a new one, or one of a source that does not answer
             for source in self._sources:
                 source.key_missing()
-            if failures:
-                raise failures[0]
+            if failure is not None:
+                raise failure
+        if not selected:
             raise TokenInvalid("No known key has this token's key id.", hint="Compare `kid` with the configured keys.")
         if not any(key.allows(algorithm) for key in selected):
             raise TokenInvalid("The token's algorithm does not fit its key.")
-        return selected
+        raise TokenInvalid("Signature verification failed.")
+
+    async def _all_keys(self) -> tuple[list[VerificationKey], KeysUnavailable | None]:
+        """Keys of the sources that have some, and the failure of one that has none."""
+        results = await asyncio.gather(*(_keys_of(source) for source in self._sources))
+        failures = [result for result in results if isinstance(result, KeysUnavailable)]
+        keys = [key for result in results if not isinstance(result, KeysUnavailable) for key in result]
+        return keys, failures[0] if failures else None
 
     def _check_claims(self, payload: dict[str, Any], now_s: float) -> VerifiedToken:
         missing = [claim for claim in ("sub", "iat", "exp", "aud") if claim not in payload]
@@ -144,24 +150,29 @@ class TokenVerifier:
             raise AudienceMismatch(f'Unexpected "aud" claim value: {shown}', hint=hint)
 
 
+async def _keys_of(source: KeySource) -> Sequence[VerificationKey] | KeysUnavailable:
+    try:
+        return await source.keys()
+    except KeysUnavailable as failure:
+        return failure
+
+
 def _parse(token: str) -> tuple[dict[str, Any], dict[str, Any], bytes, bytes]:
     """Header, payload, the signed bytes and the signature. Raises TokenInvalid."""
     malformed = TokenInvalid("The token is not a well-formed JWT.", hint="It has three parts, separated by dots.")
     if len(token) > TOKEN_BYTES_MAX:
         raise TokenInvalid(f"The token is longer than {TOKEN_BYTES_MAX} bytes.")
     parts = token.split(".")
-    if len(parts) != 3 or not token.isascii():
+    if len(parts) != 3 or "=" in token:  # RFC 7515, 2: base64url without padding
         raise malformed
     try:
-        header, payload = (msgspec.json.decode(_base64url(part), type=dict[str, Any]) for part in parts[:2])
-        signature = _base64url(parts[2])
-    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError, binascii.Error):
+        header, payload = (
+            msgspec.json.decode(decode_base64url(part, where="part"), type=dict[str, Any]) for part in parts[:2]
+        )
+        signature = decode_base64url(parts[2], where="signature")
+    except (msgspec.DecodeError, RecursionError, ConfigError):
         raise malformed from None
     return header, payload, f"{parts[0]}.{parts[1]}".encode(), signature
-
-
-def _base64url(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
 
 
 def _header_fields(header: Mapping[str, Any]) -> tuple[str, str | None]:
