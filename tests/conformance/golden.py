@@ -73,7 +73,7 @@ def segments(text_lines: Iterable[str], *, dirty_too: set[str] | None = None) ->
                 out.append(_checkpoint(kind, value, dirty))
             case "data":
                 if not out or out[-1][0] != "ops":
-                    out.append(("ops", defaultdict(list)))
+                    out.append(("ops", defaultdict[str, list[Segment]](list)))
                 out[-1][1][_bucket(value["bucket"])] += [_entry(entry) for entry in value["data"]]
             case "partial_checkpoint_complete":
                 out.append(("partial", value["priority"]))

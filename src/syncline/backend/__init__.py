@@ -1,7 +1,7 @@
 """The backend toolkit: what an app's server needs to take uploads and issue tokens.
 
 `core` (framework-free: a request in, a response out), `policies` (whose row is whose), `tokens` (who asks; tokens for devices),
-`persisters/` (what commits to a database), `starlette` and `fastapi` (thin faces). Facts: docs/reference/write-api.md.
+`persisters/` (what commits to a database), `starlette` and `fastapi` (thin faces). Facts: docs/reference/write-path.md.
 """
 
 from __future__ import annotations
