@@ -71,7 +71,7 @@ MATRIX = [
 ]
 
 
-@pytest.mark.requirement(104)
+@pytest.mark.requirement(104, missing="through JWKS")
 @pytest.mark.parametrize(("algorithm", "key", "jwk"), MATRIX)
 async def test_every_algorithm_of_the_matrix_is_verified_with_its_key(
     algorithm: str, key: Any, jwk: dict[str, Any]
@@ -104,7 +104,8 @@ async def test_a_public_key_used_as_a_secret_and_alg_none_are_refused() -> None:
         assert await code_of(token, verifier(public, oct_jwk("HS256"))) == "PSYNC_S2101"
 
 
-@pytest.mark.requirement(107, 109, 110)
+@pytest.mark.requirement(109)
+@pytest.mark.requirement(110, missing="an open stream ends at expiry")
 @pytest.mark.parametrize(
     ("changed", "code"),
     [
@@ -146,7 +147,7 @@ async def test_a_subject_keeps_its_type_and_has_a_text(subject: object, text: st
     assert (verified.payload["sub"], verified.user_id) == (subject, text)
 
 
-@pytest.mark.requirement(107)
+@pytest.mark.requirement(107, missing="doctor")
 async def test_the_answer_names_the_received_audience_and_the_accepted_ones_only_in_development() -> None:
     token = sign(claims(aud="other"))
     for development in (False, True):
@@ -156,12 +157,26 @@ async def test_the_answer_names_the_received_audience_and_the_accepted_ones_only
         assert ("app" in str(caught.value)) is development
 
 
+async def test_a_token_in_another_alphabet_or_with_padding_is_refused() -> None:
+    checks = verifier(oct_jwk("HS256", kid="k"))
+    head, body, signature = sign(claims()).split(".")
+    await checks.verify(f"{head}.{body}.{signature}", now_s=NOW_S)
+    for changed in (signature + "=", signature[:-1] + "+", signature[:-1] + "/", signature + "\n"):
+        assert await code_of(f"{head}.{body}.{changed}", checks) == "PSYNC_S2101"
+
+
+async def test_a_key_id_that_two_sources_have_is_tried_with_both_keys() -> None:
+    sources = [StaticKeys.from_jwks([jwk]) for jwk in (rsa_jwk(kid="k"), oct_jwk("HS256", kid="k"))]
+    for token in (sign(claims()), sign(claims(), algorithm="RS256", key=RSA_KEY)):
+        assert (await TokenVerifier(sources, ["app"]).verify(token, now_s=NOW_S)).user_id == "user-1"
+
+
 @pytest.mark.parametrize("token", ["", "x", "a.b", "a.b.c", "....", "é.b.c", "a" * (TOKEN_BYTES_MAX + 1)])
 async def test_what_is_no_token_is_refused_as_malformed(token: str) -> None:
     assert await code_of(token, verifier(oct_jwk("HS256"))) == "PSYNC_S2101"
 
 
-@pytest.mark.requirement(111)
+@pytest.mark.requirement(111, missing="the answer over HTTP")
 def test_a_token_comes_with_the_scheme_token_or_bearer() -> None:
     assert [parse_authorization(f"{scheme} a.b.c") for scheme in ("Token", "Bearer")] == ["a.b.c", "a.b.c"]
     for header in (None, "", "a.b.c", "token a", "Bearer  a", "Basic a", "Token a b", "Token a\n"):
@@ -170,7 +185,8 @@ def test_a_token_comes_with_the_scheme_token_or_bearer() -> None:
         assert caught.value.error_code == "PSYNC_S2106"
 
 
-@pytest.mark.requirement(105, 106)
+@pytest.mark.requirement(105, missing="routes and cache headers")
+@pytest.mark.requirement(106, missing="the endpoint")
 async def test_a_signer_issues_what_a_verifier_accepts_and_publishes_no_private_part() -> None:
     signer = TokenSigner.generate()
     issued = signer.issue("user-1", audience="app", now_s=NOW_S, lifetime_s=60)
