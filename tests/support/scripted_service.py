@@ -85,6 +85,7 @@ class ScriptedService:
         self.headers: list[dict[str, str]] = []
         self.refuse: list[int] = []
         self.write_checkpoints = 0
+        self.checkpoint_client_ids: list[str] = []
         self.checkpoint_failures = 0
         self.uploads: list[dict[str, Any]] = []
         self.upload_answers: list[tuple[int, Any]] = []
@@ -129,12 +130,13 @@ class ScriptedService:
             self._open.discard(queue)
         return response
 
-    async def write_checkpoint(self, _: web.Request) -> web.StreamResponse:
+    async def write_checkpoint(self, request: web.Request) -> web.StreamResponse:
         """GET /write-checkpoint2.json."""
         if self.checkpoint_failures:
             self.checkpoint_failures -= 1
             return web.Response(status=503, text="<html>busy</html>")
         self.write_checkpoints += 1
+        self.checkpoint_client_ids.append(request.query["client_id"])
         number = self.write_checkpoints
         if self.on_write_checkpoint is not None:
             await self.on_write_checkpoint(number)

@@ -45,7 +45,8 @@ class Connection:
         *,
         connector: BackendConnector,
         options: ConnectOptions,
-        client_id: str,
+        client_id: Callable[[], str],
+        renew_client_id: Callable[[], Awaitable[None]],
         make_engine: Callable[[], Awaitable[SyncEngine]],
         upload: Callable[[], Awaitable[None]],
         writer: Writer,
@@ -55,6 +56,7 @@ class Connection:
     ) -> None:
         self._options = options
         self._client_id = client_id
+        self._take_client_id = renew_client_id
         self._random_unit = random_unit
         self._credentials = CredentialCache(connector)
         self._transport = HttpTransport()
@@ -62,6 +64,7 @@ class Connection:
             queue=queue,
             upload=upload,
             request_write_checkpoint=self._request_write_checkpoint,
+            renew_client_id=self._renew_client_id,
             finished=self._upload_finished,
             status=status,
             retry_pause=self._pause,
@@ -100,13 +103,17 @@ class Connection:
     def _upload_finished(self) -> None:
         self._loop.upload_finished()
 
+    async def _renew_client_id(self) -> None:
+        await self._take_client_id()
+        self._loop.client_id_changed()
+
     async def _request_write_checkpoint(self) -> int:
         try:
-            return await self._transport.write_checkpoint(self._client_id, await self._credentials.get())
+            return await self._transport.write_checkpoint(self._client_id(), await self._credentials.get())
         except AuthFailed:
             # Once, with a new token: the kept one may just have expired.
             self._credentials.invalidate()
-            return await self._transport.write_checkpoint(self._client_id, await self._credentials.get())
+            return await self._transport.write_checkpoint(self._client_id(), await self._credentials.get())
 
     async def _pause(self, delay_s: float | None = None) -> None:
         delay = self._options.retry_delay_s if delay_s is None else delay_s

@@ -149,7 +149,8 @@ class SyncDatabase:
             self._connection = Connection(
                 connector=connector,
                 options=options,
-                client_id=self._client_id,
+                client_id=lambda: self._client_id,
+                renew_client_id=self._renew_client_id,
                 make_engine=lambda: parts.writer.call(lambda connection: self._make_engine(connection, options)),
                 upload=lambda: connector.upload_data(self),
                 writer=parts.writer,
@@ -214,7 +215,7 @@ class SyncDatabase:
         return SyncStream(self, self._registry, name, params)
 
     async def get_client_id(self) -> str:
-        """The id of this file, which the service and the backend know it by."""
+        """The id of this file, which the service and the backend know it by. It changes when the file turns out to be a copy."""
         self._open_parts()
         return self._client_id
 
@@ -340,7 +341,23 @@ class SyncDatabase:
             app_metadata=options.app_metadata,
             include_defaults=options.include_default_streams,
         )
-        return SyncEngine(connection, machine, now_us=_now_us, active_streams=self._registry.active)
+        return SyncEngine(
+            connection,
+            machine,
+            client_id=lambda: self._client_id,
+            now_us=_now_us,
+            active_streams=self._registry.active,
+        )
+
+    async def _renew_client_id(self) -> None:
+        """Become another device for service and backend (design decision 12): local data and the whole queue stay."""
+
+        def renew(connection: apsw.Connection) -> None:
+            with write_transaction(connection, local_writes=False):
+                renewed = layout.renew_client_id(connection)
+            self._client_id = renewed  # in the writer thread: the sync engine, which runs there too, must not miss it
+
+        await self._open_parts().writer.call(renew)
 
     async def _stop_connection(self) -> None:
         connection, self._connection = self._connection, None

@@ -9,6 +9,7 @@ from syncline.errors import ClientError, Retry
 __all__ = [
     "AuthFailed",
     "ChecksumMismatch",
+    "ClientForked",
     "ConnectionFailed",
     "CredentialsInvalid",
     "DatabaseClosed",
@@ -90,6 +91,21 @@ class ChecksumMismatch(ClientError):
     def __init__(self, buckets: list[str]) -> None:
         super().__init__(f"Checksums do not match; downloading again: {', '.join(buckets)}", buckets=buckets)
         self.buckets = buckets
+
+
+class ClientForked(ClientError):
+    """The backend knows the ids of these writes with other content: the file is a copy, or was restored (design decision 12).
+
+    Raised by `upload_data`, it makes the client take a new client id, keep the whole queue and send it again.
+    """
+
+    retry = Retry.BACKOFF
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The backend has other writes under the ids of this device: its file is a copy, or was restored.",
+            hint="The client takes a new client id and sends the queue again; nothing has to be done.",
+        )
 
 
 class UploadNotCompleted(ClientError):

@@ -9,7 +9,14 @@ import aiohttp
 import msgspec
 
 from syncline.client.connector import BackendConnector, Credentials
-from syncline.client.errors import ConnectionFailed, NotSignedIn, RetryableUploadError, ServiceError, UploadRejected
+from syncline.client.errors import (
+    ClientForked,
+    ConnectionFailed,
+    NotSignedIn,
+    RetryableUploadError,
+    ServiceError,
+    UploadRejected,
+)
 from syncline.client.upload_queue import CrudTransaction
 from syncline.errors import RequestInvalid
 from syncline.protocol import crud
@@ -20,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["REQUEST_TIMEOUT_S", "HttpConnector"]
 
 REQUEST_TIMEOUT_S = 60.0  # seconds for one request to the backend
+
+_CLIENT_FORKED = "CLIENT_FORKED"  # error code: the ids of a transaction are known with other content
 
 _log = logging.getLogger(__name__)
 
@@ -99,6 +108,8 @@ class HttpConnector(BackendConnector):
         match result.status:
             case crud.ResultStatus.SUCCESS:
                 return None
+            case crud.ResultStatus.FATAL_ERROR if code == _CLIENT_FORKED:
+                return ClientForked()
             case crud.ResultStatus.FATAL_ERROR if result.requires_client_handling is False:
                 self.rejected += 1
                 _log.error(

@@ -33,11 +33,14 @@ class SyncEngine:
         connection: apsw.Connection,
         machine: SyncMachine,
         *,
+        client_id: Callable[[], str],
         now_us: Callable[[], int],
         active_streams: Callable[[], Iterable[tuple[str, str]]],
     ) -> None:
         self._connection = connection
         self._machine = machine
+        self._client_id = client_id
+        self._followed_client_id = client_id()
         self._now_us = now_us
         self._active_streams = active_streams
         self._buckets = BucketStore(connection)
@@ -46,6 +49,7 @@ class SyncEngine:
 
     def start(self) -> list[do.EdgeInstruction]:
         """Begin an iteration from what is on disk."""
+        self.follow_client_id()
         self._buckets = BucketStore(self._connection)
         with write_transaction(self._connection, local_writes=False):
             self._subscriptions.refresh(self._active_streams(), now_us=self._now_us())
@@ -60,16 +64,25 @@ class SyncEngine:
 
     def lines(self, texts: list[bytes]) -> list[do.EdgeInstruction]:
         """Take lines as they came, up to the one that ends the iteration. Raises RemoteProtocolError for an unreadable one."""
-        edge: list[do.EdgeInstruction] = []
+        # Lines of a stream with an older id must not count: their write checkpoints are numbers of that id.
+        edge = self.follow_client_id()
         for text in texts:
             edge += self.receive(ev.LineReceived(decode_line(text), len(text)))
             if any(isinstance(instruction, do.CloseStream) for instruction in edge):
                 break
         return edge
 
+    def follow_client_id(self) -> list[do.EdgeInstruction]:
+        """Where the device has taken a new client id: end the stream that was opened with the old one."""
+        current = self._client_id()
+        if current == self._followed_client_id:
+            return []
+        self._followed_client_id = current
+        return self.receive(ev.ClientIdChanged(current))
+
     def upload_finished(self) -> list[do.EdgeInstruction]:
         """The upload queue was found empty."""
-        return self.receive(ev.UploadFinished(self._queue.target()))
+        return self.receive(ev.UploadFinished(self._queue.target(), self._queue.last_seen()))
 
     def subscriptions_changed(self) -> list[do.EdgeInstruction]:
         """Subscriptions were written; in use ones are renewed."""

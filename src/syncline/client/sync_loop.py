@@ -55,6 +55,10 @@ class SyncLoop:
         """The upload queue is empty and its write checkpoint is known."""
         self._commands.put_nowait(SyncEngine.upload_finished)
 
+    def client_id_changed(self) -> None:
+        """The device has a new client id."""
+        self._commands.put_nowait(SyncEngine.follow_client_id)
+
     def subscriptions_changed(self) -> None:
         """The app subscribed or unsubscribed."""
         self._commands.put_nowait(SyncEngine.subscriptions_changed)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from syncline.client.errors import RetryableUploadError, UploadNotCompleted
+from syncline.client.errors import ClientForked, RetryableUploadError, UploadNotCompleted
 from syncline.client.status_board import StatusBoard
 from syncline.client.upload_queue import UploadQueue
 
@@ -28,6 +28,7 @@ class Uploader:
         queue: UploadQueue,
         upload: Callable[[], Awaitable[None]],
         request_write_checkpoint: Callable[[], Awaitable[int]],
+        renew_client_id: Callable[[], Awaitable[None]],
         finished: Callable[[], None],
         status: StatusBoard,
         retry_pause: Callable[[float | None], Awaitable[None]],
@@ -36,10 +37,12 @@ class Uploader:
         self._queue = queue
         self._upload = upload
         self._request_write_checkpoint = request_write_checkpoint
+        self._renew_client_id = renew_client_id
         self._finished = finished
         self._status = status
         self._retry_pause = retry_pause
         self._throttle_s = throttle_s
+        self._forked = False  # the last upload was refused as that of a copied file
         self._wake = asyncio.Event()
         self._wake.set()  # connecting is a reason
 
@@ -80,8 +83,27 @@ class Uploader:
                 )
             previous = head
             self._status.publish_upload(uploading=True, error=self._status.current.upload_error)
-            await self._upload()
+            if not await self._upload_as_one_device():
+                previous = None
+                continue
             self._status.publish_upload(uploading=True, error=None)
+
+    async def _upload_as_one_device(self) -> bool:
+        """Upload; False where the device had to take a new client id instead. Raises ClientForked the second time in a row.
+
+        A new id cannot be known to the backend: being refused again is the backend's fault, and must not make a hot loop.
+        """
+        try:
+            await self._upload()
+        except ClientForked as exc:
+            if self._forked:
+                raise
+            self._forked = True
+            _log.warning("Taking a new client id: %s", exc, extra={"event": "client_forked"})
+            await self._renew_client_id()
+            return False
+        self._forked = False
+        return True
 
     async def _acknowledge(self) -> bool:
         """Store a write checkpoint for what was uploaded. False where something was written meanwhile: upload that first."""

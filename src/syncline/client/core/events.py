@@ -12,6 +12,7 @@ from syncline.protocol.requests import BucketPosition
 
 __all__ = [
     "CheckpointApplied",
+    "ClientIdChanged",
     "ConnectionOpened",
     "Event",
     "LineReceived",
@@ -34,6 +35,13 @@ class Started:
     counters: dict[str, BucketCounters] = field(default_factory=dict[str, BucketCounters])
     subscriptions: tuple[LocalSubscription, ...] = ()
     sync_state: tuple[tuple[int, int], ...] = ()  # (priority, microseconds)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientIdChanged:
+    """The device has another client id than the open stream was asked for with: a stream sees the write checkpoints of one id."""
+
+    client_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +71,13 @@ class StreamFailed:
 
 @dataclass(frozen=True, slots=True)
 class UploadFinished:
-    """The upload queue is empty and its write checkpoint is stored. `target`: the gate, None for open."""
+    """The upload queue is empty and its write checkpoint is stored. `target`: the gate, None for open.
+
+    `last_seen`: the newest write checkpoint in any checkpoint since the last local write, None for none.
+    """
 
     target: int | None
+    last_seen: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +114,7 @@ class Stopped:
 
 Event = (
     Started
+    | ClientIdChanged
     | ConnectionOpened
     | LineReceived
     | StreamEnded

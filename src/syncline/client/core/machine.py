@@ -63,6 +63,8 @@ class SyncMachine:
             return [do.CloseStream(), self._publish(connected=False, connecting=False, progress=None, blocked_by=None)]
         if isinstance(event, ev.SyncStateChanged):
             return [self._publish(**_priorities(event.sync_state))]
+        if isinstance(event, ev.ClientIdChanged):
+            return self._client_id_changed(event.client_id)
         if isinstance(event, ev.SubscriptionsChanged):
             return self._subscriptions_changed(event.subscriptions)
         if not self._running:
@@ -78,10 +80,9 @@ class SyncMachine:
             case ev.StreamFailed():
                 return self._failed(event.error)
             case ev.UploadFinished():
-                return self._upload_finished(event.target)
+                return self._upload_finished(event)
             case ev.TokenRefreshed():
-                self._running = False
-                return [do.CloseStream(hide_disconnect=True, reconnect_now=True)]
+                return self._reopen()
             case ev.CheckpointApplied():
                 return self._applied(event)
 
@@ -246,13 +247,15 @@ class SyncMachine:
                 self._progress.applied()
                 return [*todo, self._publish(progress=None, blocked_by=None, download_error=None)]
 
-    def _upload_finished(self, target: int | None) -> list[do.Instruction]:
+    def _upload_finished(self, event: ev.UploadFinished) -> list[do.Instruction]:
         """Apply what was only waiting for our own writes to come back."""
         pending = self._pending
+        # A later checkpoint may name no write checkpoint (protocol reference, 2.4): one that was seen before still counts.
+        seen = max(event.last_seen or 0, (pending.write_checkpoint if pending else None) or 0)
+        if seen < (event.target or 0):
+            return [self._publish(blocked_by="write_checkpoint")]
         if pending is None:
             return []
-        if target is not None and (pending.write_checkpoint is None or pending.write_checkpoint < target):
-            return [self._publish(blocked_by="write_checkpoint")]
         self._pending = None
         return [do.ApplyCheckpoint(pending, None)]
 
@@ -262,8 +265,16 @@ class SyncMachine:
         changed = streams_request(rows, include_defaults=self._include_defaults) != self._requested
         if not (changed and self._running):
             return [publish]
+        return [publish, *self._reopen()]
+
+    def _client_id_changed(self, client_id: str) -> list[do.Instruction]:
+        self._client_id = client_id
+        return self._reopen() if self._running else []
+
+    def _reopen(self) -> list[do.Instruction]:
+        """Ask again at once, with another request; nothing that the app should notice."""
         self._running = False
-        return [publish, do.CloseStream(hide_disconnect=True, reconnect_now=True)]
+        return [do.CloseStream(hide_disconnect=True, reconnect_now=True)]
 
     # -- status
 

@@ -15,6 +15,7 @@ from syncline.client.local.base_tables import (
     UP_MIGRATIONS,
 )
 from syncline.client.local.connection import write_transaction
+from syncline.client.local.crud_queue import TARGET_DIRTY, CrudQueue
 from syncline.client.local.views import (
     AUTO_GENERATED,
     index_name,
@@ -27,7 +28,7 @@ from syncline.client.local.views import (
 from syncline.client.schema import Schema, Table
 from syncline.errors import ClientError
 
-__all__ = ["FileVersionUnsupported", "NameTaken", "clear", "client_id", "data_tables", "prepare"]
+__all__ = ["FileVersionUnsupported", "NameTaken", "clear", "client_id", "data_tables", "prepare", "renew_client_id"]
 
 _LOCAL = "ps_data_local__"
 _SYNCED = "ps_data__"
@@ -64,6 +65,21 @@ def client_id(connection: apsw.Connection) -> str:
         "The database has no client id.",
         hint="Its table ps_kv was emptied: delete the file, and let it sync again from the service.",
     )
+
+
+def renew_client_id(connection: apsw.Connection) -> str:
+    """Take a new client id; called inside a write transaction. The upload queue stays.
+
+    Write checkpoints are numbered per client id: the old numbers are forgotten, and the gate is closed until one of the new id is
+    requested.
+    """
+    renewed = str(uuid4())
+    connection.execute(
+        "DELETE FROM ps_kv WHERE key IN ('last_seen_checkpoint_request_id', 'last_applied_checkpoint_request_id')"
+    )
+    connection.execute("INSERT OR REPLACE INTO ps_kv(key, value) VALUES ('client_id', ?)", (renewed,))
+    CrudQueue(connection).set_target(TARGET_DIRTY)
+    return renewed
 
 
 def data_tables(connection: apsw.Connection, *, local: bool = False) -> list[str]:
