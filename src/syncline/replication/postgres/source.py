@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 import psycopg
 
+from syncline.errors import SlotLost
 from syncline.replication.postgres.catalog import PublishedTable, TypeCatalog, published_tables
 from syncline.replication.postgres.checks import check_source
 from syncline.replication.postgres.connection import Row, connect, source_errors
@@ -116,6 +117,12 @@ class PostgresSource:
                 async with contextlib.aclosing(stream.events()) as batches:
                     async for batch in batches:
                         yield batch
+            except (
+                SlotLost
+            ):  # nothing can be had from it again: it must not hold back the source's log, or be taken for valid
+                await connection.close()
+                await drop_slot(await self._connected(), slot_name)
+                raise
             finally:
                 self._stream = None
                 await connection.close()

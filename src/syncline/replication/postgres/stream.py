@@ -51,6 +51,7 @@ FEEDBACK_INTERVAL_S = 10.0  # seconds between status updates; the source gives u
 _POSTGRES_EPOCH_S = 946_684_800
 _u64 = struct.Struct(">Q").unpack_from
 _KINDS = {"I": ChangeKind.INSERT, "U": ChangeKind.UPDATE, "D": ChangeKind.DELETE}
+_NOT_IN_PREREQUISITE_STATE = "55000"
 _XLOG_DATA, _KEEPALIVE = ord("w"), ord("k")
 _XLOG_HEADER_BYTES = 25  # kind, start, end, time
 _KEEPALIVE_REPLY_AT = 17
@@ -68,6 +69,7 @@ class ReplicationStream:
         catalog: TypeCatalog,
     ) -> None:
         self._pgconn = connection.pgconn
+        connection.add_notice_handler(self._hear_notice)
         self._lookups = lookups
         self._patterns = patterns
         self._catalog = catalog
@@ -79,6 +81,7 @@ class ReplicationStream:
         self._feedback_due = True
         self._feedback_sent_s = 0.0
         self._ended = False
+        self._publication_gap = ""  # what the source said when it decoded changes without the publication
 
     def acknowledge(self, position: str) -> None:
         """Everything up to here is on disk; told with the next feedback."""
@@ -106,6 +109,8 @@ class ReplicationStream:
         while True:
             batch: list[SourceEvent] = []
             drained = await self._drain(batch)
+            if self._publication_gap:
+                raise SlotLost(f"Changes were passed over: {self._publication_gap}")
             if batch:
                 yield batch
             if self._ended:
@@ -143,6 +148,12 @@ class ReplicationStream:
             else:
                 raise RemoteProtocolError(f"unknown replication message {chr(data[0])!r}")
         return False
+
+    def _hear_notice(self, notice: psycopg.errors.Diagnostic) -> None:
+        """Postgres 18 only warns where changes were made while there was no publication; older ones end the stream."""
+        text = notice.message_primary or ""
+        if notice.sqlstate == _NOT_IN_PREREQUISITE_STATE and "publication" in text:
+            self._publication_gap = text
 
     def _take(self, message: Message, batch: list[SourceEvent]) -> None:
         if isinstance(message, RowMessage):
@@ -227,7 +238,7 @@ class ReplicationStream:
     def _end_error(self) -> Exception:
         result = self._pgconn.get_result()
         text = _error_text(result) or "the connection was closed"
-        if "no longer" in text or "invalidated" in text:
+        if "no longer" in text or "invalidated" in text or ("publication" in text and "does not exist" in text):
             return SlotLost(f"The source has ended the replication stream: {text}")
         return SourceUnavailable(f"The source has ended the replication stream: {text}")
 
