@@ -89,6 +89,8 @@ class ScriptedService:
         self.checkpoint_failures = 0
         self.uploads: list[dict[str, Any]] = []
         self.upload_answers: list[tuple[int, Any]] = []
+        self.upload_headers: dict[str, str] = {}  # of answers that are text
+        self.upload_bytes_max = 1 << 30  # larger requests are answered with 413
         self.tokens = 0
         self.on_write_checkpoint: Callable[[int], Awaitable[None]] | None = None
         self._open: set[asyncio.Queue[bytes | None]] = set()
@@ -151,10 +153,12 @@ class ScriptedService:
         """POST /api/data: the next scripted answer, or success for every transaction."""
         body = await request.json()
         self.uploads.append(body)
+        if (request.content_length or 0) > self.upload_bytes_max:
+            return web.Response(status=413, text="<html>too large</html>")
         if self.upload_answers:
             status, answer = self.upload_answers.pop(0)
             if isinstance(answer, str):
-                return web.Response(status=status, text=answer)
+                return web.Response(status=status, text=answer, headers=self.upload_headers)
             return web.json_response(answer, status=status)
         return web.json_response({"results": [{"status": "success"} for _ in body["transactions"]]})
 

@@ -68,13 +68,24 @@ class ConnectionFailed(ClientError):
 
 
 class ServiceError(ClientError):
-    """The peer answered with an HTTP error. `error_code` is its PSYNC code where it sent one, `status_code` the HTTP status."""
+    """The peer answered with an HTTP error. `error_code` is its PSYNC code where it sent one, `status_code` the HTTP status,
+    `retry_after_s` the wait that it asked for (Retry-After), None for none.
+    """
 
     retry = Retry.BACKOFF
 
-    def __init__(self, message: str, *, status_code: int, code: str | None = None, hint: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int,
+        code: str | None = None,
+        hint: str = "",
+        retry_after_s: float | None = None,
+    ) -> None:
         super().__init__(message, code=code, hint=hint, status_code=status_code)
         self.status_code = status_code
+        self.retry_after_s = retry_after_s
 
 
 class AuthFailed(ServiceError):

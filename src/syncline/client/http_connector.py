@@ -24,11 +24,16 @@ from syncline.protocol import crud
 if TYPE_CHECKING:
     from syncline.client.database import SyncDatabase
 
-__all__ = ["REQUEST_TIMEOUT_S", "HttpConnector"]
+__all__ = ["REQUEST_TIMEOUT_S", "RETRY_AFTER_MAX_S", "HttpConnector"]
 
 REQUEST_TIMEOUT_S = 60.0  # seconds for one request to the backend
+RETRY_AFTER_MAX_S = 300.0  # seconds: the longest wait that a backend can ask for with Retry-After
 
 _CLIENT_FORKED = "CLIENT_FORKED"  # error code: the ids of a transaction are known with other content
+_HINTS = {
+    403: "The writes stay in the queue. Compare the user's rights and the token's claims with what the backend wants.",
+    413: "One transaction alone is too large for the backend: raise its limit on the size of a request.",
+}
 
 _log = logging.getLogger(__name__)
 
@@ -50,12 +55,13 @@ class HttpConnector(BackendConnector):
         self._params = {} if user_id is None else {"user_id": user_id}
         self._headers = headers or {}
         self._token: str | None = None
+        self._transactions_max = crud.TRANSACTIONS_MAX  # less while the backend finds our requests too large (413)
         self.rejected = 0
 
     async def fetch_credentials(self) -> Credentials | None:
         """Ask the backend for a token. None on 401: nobody is signed in. Raises ConnectionFailed, ServiceError."""
         url = f"{self._backend_url}/api/auth/token"
-        status, body = await self._request("GET", url, params=self._params, headers=self._headers)
+        status, body, _ = await self._request("GET", url, params=self._params, headers=self._headers)
         if status == 401:
             self._token = None
             return None
@@ -72,12 +78,20 @@ class HttpConnector(BackendConnector):
 
     async def upload_data(self, db: SyncDatabase) -> None:
         """Send the oldest transactions in one request, and take off the queue the prefix that the backend has settled."""
-        transactions = await db.get_crud_transactions(crud.TRANSACTIONS_MAX)
+        transactions = await db.get_crud_transactions(self._transactions_max)
         chosen = _within_limits(transactions)
         if not chosen:
             return
         batch = crud.CrudBatch([_wire(transaction) for transaction in chosen], client_id=await db.get_client_id())
-        response = await self._send(msgspec.json.encode(batch))
+        try:
+            response = await self._send(msgspec.json.encode(batch))
+        except ServiceError as exc:
+            if exc.status_code != 413 or len(chosen) == 1:
+                raise
+            self._transactions_max = len(chosen) // 2
+            await self.upload_data(db)
+            return
+        self._transactions_max = min(crud.TRANSACTIONS_MAX, 2 * self._transactions_max)
         if len(response.results) != len(chosen):
             raise ServiceError(
                 f"The backend answered with {len(response.results)} results for {len(chosen)} transactions.",
@@ -130,12 +144,17 @@ class HttpConnector(BackendConnector):
     async def _send(self, body: bytes) -> crud.UploadResponse:
         """Post a batch; a refused token is replaced once. Raises NotSignedIn, ConnectionFailed, ServiceError, RetryableUploadError."""
         url = f"{self._backend_url}/api/data"
-        status, answer = await self._post(url, body)
+        status, answer, retry_after_s = await self._post(url, body)
         if status == 401:
             self._token = None
-            status, answer = await self._post(url, body)
+            status, answer, retry_after_s = await self._post(url, body)
         if status != 200:
-            raise ServiceError(f"{url} answered HTTP {status}{_message_of(answer)}", status_code=status)
+            raise ServiceError(
+                f"{url} answered HTTP {status}{_message_of(answer)}",
+                status_code=status,
+                hint=_HINTS.get(status, ""),
+                retry_after_s=retry_after_s,
+            )
         try:
             return crud.decode_upload_response(answer)
         except RequestInvalid as exc:
@@ -143,7 +162,7 @@ class HttpConnector(BackendConnector):
                 f"{url} did not answer as the write API does.", status_code=status, hint="Nothing was completed."
             ) from exc
 
-    async def _post(self, url: str, body: bytes) -> tuple[int, bytes]:
+    async def _post(self, url: str, body: bytes) -> tuple[int, bytes, float | None]:
         if self._token is None:
             await self.fetch_credentials()
         if self._token is None:
@@ -151,14 +170,15 @@ class HttpConnector(BackendConnector):
         headers = {**self._headers, "content-type": "application/json", "authorization": f"Bearer {self._token}"}
         return await self._request("POST", url, data=body, headers=headers)
 
-    async def _request(self, method: str, url: str, **options: Any) -> tuple[int, bytes]:
+    async def _request(self, method: str, url: str, **options: Any) -> tuple[int, bytes, float | None]:
+        """Status, body, and the seconds to wait where the answer has Retry-After. Raises ConnectionFailed."""
         timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
         try:
             async with (
                 aiohttp.ClientSession(timeout=timeout) as session,
                 session.request(method, url, **options) as response,
             ):
-                return response.status, await response.read()
+                return response.status, await response.read(), _retry_after(response.headers.get("Retry-After"))
         except (aiohttp.ClientError, OSError, TimeoutError) as exc:
             raise ConnectionFailed(f"The backend {self._backend_url} cannot be reached: {type(exc).__name__}") from exc
 
@@ -192,6 +212,13 @@ def _wire(transaction: CrudTransaction) -> crud.CrudTransaction:
         ],
         transaction_id=transaction.transaction_id,
     )
+
+
+def _retry_after(header: str | None) -> float | None:
+    """Seconds of a Retry-After header; None without one, and for its form as a date, which needs two clocks that agree."""
+    if header is None or not header.strip().isdecimal():
+        return None
+    return min(float(header), RETRY_AFTER_MAX_S)
 
 
 def _message_of(body: bytes) -> str:

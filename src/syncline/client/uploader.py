@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from syncline.client.errors import ClientForked, RetryableUploadError, UploadNotCompleted
+from syncline.client.errors import ClientForked, RetryableUploadError, ServiceError, UploadNotCompleted
 from syncline.client.status_board import StatusBoard
 from syncline.client.upload_queue import UploadQueue
 
@@ -119,5 +119,5 @@ class Uploader:
     async def _failed(self, error: Exception) -> None:
         _log.warning("Upload failed, it is tried again: %s", error, extra={"event": "upload_failed"})
         self._status.publish_upload(uploading=False, error=error)
-        delay = error.retry_after_s if isinstance(error, RetryableUploadError) else None
+        delay = error.retry_after_s if isinstance(error, RetryableUploadError | ServiceError) else None
         await self._retry_pause(delay)
