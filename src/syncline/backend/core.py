@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from syncline.backend.limits import RETRY_AFTER_MS
-from syncline.backend.persisters.base import Persister, RetryLater, UploadIdentity, Write, WriteRefused
+from syncline.backend.persisters.base import CLIENT_FORKED, Persister, RetryLater, UploadIdentity, Write, WriteRefused
 from syncline.backend.policies import TablePolicy
 from syncline.backend.tokens import AuthenticatedUser, BackendAuth
 from syncline.errors import ConfigError
@@ -72,8 +72,8 @@ class SyncBackend:
                 continue
             result = await self._apply(transaction, batch.client_id, user)
             results.append(result)
-            refused = result.status is ResultStatus.FATAL_ERROR
-            stopped = result.status is not ResultStatus.SUCCESS and not (refused and self._on_fatal == "skip")
+            settled = result.status is ResultStatus.FATAL_ERROR and not result.requires_client_handling
+            stopped = result.status is not ResultStatus.SUCCESS and not (settled and self._on_fatal == "skip")
         return UploadResponse(results)
 
     async def _apply(
@@ -84,20 +84,26 @@ class SyncBackend:
             writes = [self._write(index, entry, user) for index, entry in enumerate(transaction.crud)]
             result = await self.persister.apply(writes, identity)
         except WriteRefused as exc:
-            result = _refusal(exc)
-            if identity is not None and exc.error_code != "CLIENT_FORKED":
-                await self._record(identity, result)
+            result = await self._record(identity, _refusal(exc))
         except RetryLater as exc:
             result = TransactionResult(ResultStatus.RETRYABLE_ERROR, message=str(exc), retry_after_ms=RETRY_AFTER_MS)
         _log_result(result, transaction, user)
         return result
 
-    async def _record(self, identity: UploadIdentity, result: TransactionResult) -> None:
-        """Keep the verdict, so that a repeat hears the same. Without it a repeat is judged again: no harm, so no failure."""
+    async def _record(self, identity: UploadIdentity | None, result: TransactionResult) -> TransactionResult:
+        """Keep the verdict, so that a repeat hears the same; an earlier verdict wins, for policies may have changed since.
+
+        Where it cannot be kept, a repeat is judged again: no harm, so no failure.
+        """
+        if identity is None or result.requires_client_handling:
+            return result
         try:
-            await self.persister.record_refusal(identity, result)
+            return await self.persister.record_refusal(identity, result)
+        except WriteRefused as exc:
+            return _refusal(exc)
         except RetryLater:
             log.warning("A refusal could not be recorded", extra={"event": "backend.refusal_not_recorded"})
+            return result
 
     def _write(self, index: int, entry: CrudOperation, user: AuthenticatedUser) -> Write:
         """Apply the table's policy. Raises WriteRefused for what no policy allows."""
@@ -106,7 +112,7 @@ class SyncBackend:
             raise WriteRefused(
                 "SCHEMA_MISMATCH", f"There is no table {entry.table!r} to upload to.", operation_index=index
             )
-        data = dict(entry.op_data or {})
+        data = {} if entry.op is UpdateType.DELETE else dict(entry.op_data or {})
         data.pop("id", None)
         if policy.columns is not None:
             unknown = sorted(set(data) - set(policy.columns) - {policy.owner})
@@ -118,8 +124,6 @@ class SyncBackend:
         if policy.owner is not None:
             data.pop(policy.owner, None)  # the token says who owns it, never the client
             owner = (policy.owner, user.user_id)
-        if entry.op is UpdateType.DELETE:
-            data = {}
         return Write(entry.op, policy.table or entry.table, entry.id, data, owner, index)
 
 
@@ -132,10 +136,11 @@ def _identity(transaction: CrudTransaction, client_id: str | None, user: Authent
 
 
 def _refusal(exc: WriteRefused) -> TransactionResult:
+    """The verdict. A forked device's writes are good ones under a wrong identity: it must keep them and send them again."""
     return TransactionResult(
         ResultStatus.FATAL_ERROR,
         message=exc.message,
-        requires_client_handling=False,
+        requires_client_handling=exc.error_code == CLIENT_FORKED,
         failed_operation=FailedOperation(exc.error_code, exc.message, operation_index=exc.operation_index),
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -20,20 +20,33 @@ __all__ = ["CurrentUser", "backend_routes", "development_login"]
 CurrentUser = Callable[[Request], Awaitable[AuthenticatedUser | None]]
 """The app's own login: the user of a request, or None for nobody."""
 
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")  # left by proxies
 
 
 def development_login() -> CurrentUser:
-    """`?user_id=` names the user, without any proof. For demos: refused where the server is not reached over loopback."""
+    """`?user_id=` names the user, without any proof. For demos: it raises AuthError for requests that did not come over loopback.
+
+    Besides the server's own address, the name that was asked for must be a loopback one: a page elsewhere that points its own name
+    to 127.0.0.1 (DNS rebinding), or a proxy in front, would be loopback otherwise.
+    """
 
     async def current_user(request: Request) -> AuthenticatedUser | None:
-        server = request.scope.get("server")
-        if server is None or server[0] not in _LOOPBACK:
-            return None
+        if not _over_loopback(request):
+            raise AuthError(
+                "The development login works over loopback only.",
+                hint="Open http://127.0.0.1, or give backend_routes a current_user that asks your own login.",
+            )
         user_id = request.query_params.get("user_id")
         return AuthenticatedUser(user_id) if user_id else None
 
     return current_user
+
+
+def _over_loopback(request: Request) -> bool:
+    server = request.scope.get("server")
+    names = {server[0] if server else None, request.url.hostname}
+    return names <= _LOOPBACK and not any(name in request.headers for name in _FORWARDED)
 
 
 def backend_routes(backend: SyncBackend, *, current_user: CurrentUser) -> list[Route]:
@@ -62,30 +75,41 @@ class _Handlers:
             body = await _read_body(request)
             answer = await self._backend.handle_upload(body, user)
         except AuthError as exc:
-            return _message(401, str(exc.message), code=exc.error_code)
+            return _refused(exc)
         except RequestInvalid as exc:
             return _message(400, "; ".join(exc.problems))
         except _BodyTooLarge:
             return _message(413, f"The upload is larger than {BODY_BYTES_MAX} bytes.")
+        except ClientDisconnect:
+            return _message(400, "The upload ended early.")  # nobody hears it; no transaction was looked at
         return Response(msgspec.json.encode(answer), media_type="application/json")
 
     async def token(self, request: Request) -> Response:
-        user = await self._current_user(request)
-        if user is None:
-            return _message(401, "Nobody is signed in.")
+        user = await self._signed_in(request)
+        if isinstance(user, Response):
+            return user
         issued = self._backend.auth.issue(user)
         expires_at = datetime.fromtimestamp(issued.expires_at_s, UTC).isoformat().replace("+00:00", "Z")
         answer = {"token": issued.token, "expiresAt": expires_at, "powersync_url": self._backend.auth.service_url}
         return JSONResponse(answer, headers={"cache-control": "no-store"})
 
     async def config(self, request: Request) -> Response:
-        user = await self._current_user(request)
-        if user is None:
-            return _message(401, "Nobody is signed in.")
-        return JSONResponse({"powersyncUrl": self._backend.auth.service_url, "userId": user.user_id})
+        user = await self._signed_in(request)
+        if isinstance(user, Response):
+            return user
+        answer = {"powersyncUrl": self._backend.auth.service_url, "userId": user.user_id}
+        return JSONResponse(answer, headers={"cache-control": "no-store"})
 
     async def jwks(self, _request: Request) -> Response:
         return JSONResponse(self._backend.auth.jwks(), headers={"cache-control": "public, max-age=60"})
+
+    async def _signed_in(self, request: Request) -> AuthenticatedUser | Response:
+        """Who the app says is asking, or the answer that nobody is."""
+        try:
+            user = await self._current_user(request)
+        except AuthError as exc:
+            return _refused(exc)
+        return user or _message(401, "Nobody is signed in.")
 
 
 class _BodyTooLarge(Exception):
@@ -93,6 +117,10 @@ class _BodyTooLarge(Exception):
 
 
 async def _read_body(request: Request) -> bytes:
+    """The whole body. Raises _BodyTooLarge, before reading where the client says the size; ClientDisconnect."""
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > BODY_BYTES_MAX:
+        raise _BodyTooLarge
     parts: list[bytes] = []
     size = 0
     async for part in request.stream():
@@ -101,6 +129,10 @@ async def _read_body(request: Request) -> bytes:
             raise _BodyTooLarge
         parts.append(part)
     return b"".join(parts)
+
+
+def _refused(exc: AuthError) -> Response:
+    return _message(401, f"{exc.message} {exc.hint}".rstrip(), code=exc.error_code)
 
 
 def _message(status: int, text: str, *, code: str = "") -> Response:

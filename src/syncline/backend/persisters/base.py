@@ -8,7 +8,9 @@ from typing import Any, Protocol
 
 from syncline.protocol.crud import TransactionResult, UpdateType
 
-__all__ = ["Persister", "RetryLater", "UploadIdentity", "Write", "WriteRefused"]
+__all__ = ["CLIENT_FORKED", "Persister", "RetryLater", "UploadIdentity", "Write", "WriteRefused"]
+
+CLIENT_FORKED = "CLIENT_FORKED"  # code of a refusal: the operation ids were used for other content
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,11 @@ class Persister(Protocol):
         """
         ...
 
-    async def record_refusal(self, identity: UploadIdentity, result: TransactionResult) -> None:
-        """Store the verdict over a refused transaction, whose own database transaction was rolled back."""
+    async def record_refusal(self, identity: UploadIdentity, result: TransactionResult) -> TransactionResult:
+        """Store the verdict over a refused transaction, whose own database transaction was rolled back.
+
+        Returns the verdict that holds: an earlier one wins, `deduplicated`. Raises WriteRefused (CLIENT_FORKED) or RetryLater.
+        """
         ...
 
     async def close(self) -> None:

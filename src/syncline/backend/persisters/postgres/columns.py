@@ -12,10 +12,21 @@ __all__ = ["ColumnKind", "TableColumn", "TableColumns", "read_columns"]
 # A cast to char(n) or bit(n) without its length would cut the value: their unlimited kin leaves that check to the assignment.
 _CAST_NAMES = {"character": "bpchar", "bit": "bit varying"}
 
+# A domain is written as the type below it (domains may be stacked), an array as its elements are.
 _COLUMNS = """
-SELECT a.attname, format_type(a.atttypid, NULL), t.typcategory, t.typname, a.attgenerated <> ''
-  FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
- WHERE a.attrelid = to_regclass(quote_ident(%s)) AND a.attnum > 0 AND NOT a.attisdropped
+WITH RECURSIVE below(attnum, oid) AS (
+  SELECT attnum, atttypid FROM pg_attribute
+   WHERE attrelid = to_regclass(quote_ident(%(table)s)) AND attnum > 0 AND NOT attisdropped
+  UNION ALL
+  SELECT below.attnum, t.typbasetype FROM below JOIN pg_type t ON t.oid = below.oid WHERE t.typtype = 'd'
+)
+SELECT a.attname, format_type(a.atttypid, NULL), t.typcategory, t.typname,
+       coalesce(e.typcategory, ''), coalesce(e.typname, ''), a.attgenerated <> ''
+  FROM below
+  JOIN pg_attribute a ON a.attrelid = to_regclass(quote_ident(%(table)s)) AND a.attnum = below.attnum
+  JOIN pg_type t ON t.oid = below.oid
+  LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
+ WHERE t.typtype <> 'd'
 """
 
 
@@ -24,6 +35,7 @@ class ColumnKind:
 
     BOOLEAN = "boolean"
     INTEGER = "integer"
+    TIMESTAMP = "timestamp"
     JSON = "json"
     ARRAY = "array"
     BYTES = "bytes"
@@ -32,12 +44,13 @@ class ColumnKind:
 
 @dataclass(frozen=True, slots=True)
 class TableColumn:
-    """A column; `cast` is a type name from the catalog, safe in SQL."""
+    """A column; `cast` is a type name from the catalog, safe in SQL; `element` is the kind of an array's elements."""
 
     name: str
     cast: str
     kind: str
-    generated: bool
+    element: str = ColumnKind.OTHER
+    generated: bool = False
 
 
 TableColumns = dict[str, TableColumn]
@@ -45,11 +58,17 @@ TableColumns = dict[str, TableColumn]
 
 async def read_columns(connection: psycopg.AsyncConnection[Any], table: str) -> TableColumns:
     """Columns of a table on the search path; empty where there is no such table."""
-    cursor = await connection.execute(_COLUMNS, (table,))
-    rows: list[tuple[str, str, str, str, bool]] = await cursor.fetchall()
+    cursor = await connection.execute(_COLUMNS, {"table": table})
+    rows: list[tuple[str, str, str, str, str, str, bool]] = await cursor.fetchall()
     return {
-        name: TableColumn(name, _CAST_NAMES.get(cast, cast), _kind(category, type_name), generated)
-        for name, cast, category, type_name, generated in rows
+        name: TableColumn(
+            name,
+            _CAST_NAMES.get(cast, cast),
+            _kind(category, type_name),
+            element=_kind(element_category, element_name),
+            generated=generated,
+        )
+        for name, cast, category, type_name, element_category, element_name, generated in rows
     }
 
 
@@ -60,6 +79,8 @@ def _kind(category: str, type_name: str) -> str:
         return ColumnKind.ARRAY
     if type_name in ("int2", "int4", "int8"):
         return ColumnKind.INTEGER
+    if type_name in ("timestamp", "timestamptz"):
+        return ColumnKind.TIMESTAMP
     if type_name in ("json", "jsonb"):
         return ColumnKind.JSON
     return ColumnKind.BYTES if type_name == "bytea" else ColumnKind.OTHER

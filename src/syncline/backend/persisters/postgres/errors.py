@@ -27,6 +27,11 @@ def is_conflict(exc: psycopg.Error) -> bool:
 def verdict_over(exc: psycopg.Error, *, operation_index: int | None) -> WriteRefused | RetryLater:
     """What to tell the client. The database's own text stays in our log: it may quote values."""
     state = exc.sqlstate
+    if state is None and isinstance(exc, (psycopg.DataError, psycopg.ProgrammingError)):
+        # The driver itself refused it, as it always will: a retry would block the device's queue for ever.
+        return WriteRefused(
+            "INVALID_DATA", "The write cannot be sent to the database.", operation_index=operation_index
+        )
     if state is None or state.startswith(_PASSING):
         return RetryLater("The database cannot take the write at the moment.")
     code = _NAMED.get(state) or _CLASSES.get(state[:2]) or "UNCLASSIFIED_ERROR"
