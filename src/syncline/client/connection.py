@@ -15,9 +15,10 @@ from syncline.client.status_board import StatusBoard
 from syncline.client.sync_engine import SyncEngine
 from syncline.client.sync_loop import SyncLoop
 from syncline.client.threads import Writer
-from syncline.client.transport.http import HttpTransport
+from syncline.client.transport.http import READ_IDLE_TIMEOUT_S, HttpTransport
 from syncline.client.upload_queue import UploadQueue
 from syncline.client.uploader import Uploader
+from syncline.client.write_checkpoint_watchdog import WRITE_CHECKPOINT_TIMEOUT_S
 
 __all__ = ["JITTER", "RETRY_DELAY_S", "UPLOAD_THROTTLE_S", "ConnectOptions", "Connection"]
 
@@ -35,6 +36,8 @@ class ConnectOptions:
     retry_delay_s: float = RETRY_DELAY_S
     upload_throttle_s: float = UPLOAD_THROTTLE_S
     include_default_streams: bool = True
+    read_idle_timeout_s: float = READ_IDLE_TIMEOUT_S
+    write_checkpoint_timeout_s: float = WRITE_CHECKPOINT_TIMEOUT_S
 
 
 class Connection:
@@ -59,7 +62,7 @@ class Connection:
         self._take_client_id = renew_client_id
         self._random_unit = random_unit
         self._credentials = CredentialCache(connector)
-        self._transport = HttpTransport()
+        self._transport = HttpTransport(read_idle_timeout_s=options.read_idle_timeout_s)
         self._uploader = Uploader(
             queue=queue,
             upload=upload,
@@ -69,6 +72,7 @@ class Connection:
             status=status,
             retry_pause=self._pause,
             throttle_s=options.upload_throttle_s,
+            write_checkpoint_timeout_s=options.write_checkpoint_timeout_s,
         )
         self._loop = SyncLoop(
             make_engine=make_engine,

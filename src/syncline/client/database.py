@@ -36,8 +36,10 @@ from syncline.client.transactions import (
     open_read_transaction,
     open_write_transaction,
 )
+from syncline.client.transport.http import READ_IDLE_TIMEOUT_S
 from syncline.client.upload_queue import CrudTransaction, UploadQueue, UploadQueueStats
 from syncline.client.watch import THROTTLE_S, TableFinder, watch_query
+from syncline.client.write_checkpoint_watchdog import WRITE_CHECKPOINT_TIMEOUT_S
 
 __all__ = ["READERS", "SyncDatabase", "get_database"]
 
@@ -130,11 +132,14 @@ class SyncDatabase:
         retry_delay_s: float = RETRY_DELAY_S,
         upload_throttle_s: float = UPLOAD_THROTTLE_S,
         include_default_streams: bool = True,
+        read_idle_timeout_s: float = READ_IDLE_TIMEOUT_S,
+        write_checkpoint_timeout_s: float = WRITE_CHECKPOINT_TIMEOUT_S,
     ) -> None:
         """Begin to sync, and keep at it; returns before anything has happened on the network. Replaces an earlier connection.
 
         Failures are in `current_status`, and are tried again. `params` are connection parameters for the sync config: a
-        convenience, not a permission.
+        convenience, not a permission. A stream that is silent for `read_idle_timeout_s` is opened again; a write checkpoint that does
+        not come within `write_checkpoint_timeout_s` is requested anew.
         """
         parts = self._open_parts()
         options = ConnectOptions(
@@ -143,6 +148,8 @@ class SyncDatabase:
             retry_delay_s=retry_delay_s,
             upload_throttle_s=upload_throttle_s,
             include_default_streams=include_default_streams,
+            read_idle_timeout_s=read_idle_timeout_s,
+            write_checkpoint_timeout_s=write_checkpoint_timeout_s,
         )
         async with self._connecting:
             await self._stop_connection()

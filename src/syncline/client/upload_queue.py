@@ -109,6 +109,14 @@ class UploadQueue:
         """The newest crud id ever given, where a write checkpoint has to be asked for; None where not."""
         return await self._readers.call(_sequence_to_acknowledge)
 
+    async def awaited_write_checkpoint(self) -> int | None:
+        """The write checkpoint that was requested and that no checkpoint has brought yet; None for none."""
+        return await self._readers.call(_awaited_write_checkpoint)
+
+    async def sequence(self) -> int | None:
+        """The newest crud id ever given; None before the first."""
+        return await self._readers.call(lambda connection: CrudQueue(connection).sequence())
+
     async def set_target(self, write_checkpoint: int, *, sequence: int) -> bool:
         """Store the write checkpoint to wait for, unless something was written since `sequence` was read; says whether."""
 
@@ -146,3 +154,11 @@ def _head(connection: apsw.Connection) -> int | None:
 def _sequence_to_acknowledge(connection: apsw.Connection) -> int | None:
     queue = CrudQueue(connection)
     return queue.sequence() if queue.target() == TARGET_DIRTY else None
+
+
+def _awaited_write_checkpoint(connection: apsw.Connection) -> int | None:
+    queue = CrudQueue(connection)
+    target = queue.target()
+    if target is None or target == TARGET_DIRTY or target <= (queue.last_seen() or 0):
+        return None
+    return target

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
 from syncline.client.errors import ClientForked, RetryableUploadError, ServiceError, UploadNotCompleted
 from syncline.client.status_board import StatusBoard
 from syncline.client.upload_queue import UploadQueue
+from syncline.client.write_checkpoint_watchdog import WriteCheckpointWatchdog
 
 __all__ = ["Uploader"]
 
@@ -33,6 +35,7 @@ class Uploader:
         status: StatusBoard,
         retry_pause: Callable[[float | None], Awaitable[None]],
         throttle_s: float,
+        write_checkpoint_timeout_s: float,
     ) -> None:
         self._queue = queue
         self._upload = upload
@@ -43,6 +46,7 @@ class Uploader:
         self._retry_pause = retry_pause
         self._throttle_s = throttle_s
         self._forked = False  # the last upload was refused as that of a copied file
+        self._watchdog = WriteCheckpointWatchdog(timeout_s=write_checkpoint_timeout_s)
         self._wake = asyncio.Event()
         self._wake.set()  # connecting is a reason
 
@@ -54,7 +58,9 @@ class Uploader:
         """Upload until cancelled."""
         try:
             while True:
-                await self._wake.wait()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._watchdog.pause_s(now_s=_now_s())):
+                        await self._wake.wait()
                 self._wake.clear()
                 try:
                     await self._pass()
@@ -108,16 +114,30 @@ class Uploader:
     async def _acknowledge(self) -> bool:
         """Store a write checkpoint for what was uploaded. False where something was written meanwhile: upload that first."""
         sequence = await self._queue.sequence_to_acknowledge()
+        if sequence is None and await self._is_overdue():
+            _log.warning(
+                "A write checkpoint did not come; asking for a new one.", extra={"event": "write_checkpoint_overdue"}
+            )
+            sequence = await self._queue.sequence()
         if sequence is not None:
             write_checkpoint = await self._request_write_checkpoint()
             if not await self._queue.set_target(write_checkpoint, sequence=sequence):
                 return False
+            await self._is_overdue()  # the time of the new one begins
         self._status.publish_upload(uploading=False, error=None)
         self._finished()
         return True
+
+    async def _is_overdue(self) -> bool:
+        awaited = await self._queue.awaited_write_checkpoint()
+        return self._watchdog.observe(awaited, connected=self._status.current.connected, now_s=_now_s())
 
     async def _failed(self, error: Exception) -> None:
         _log.warning("Upload failed, it is tried again: %s", error, extra={"event": "upload_failed"})
         self._status.publish_upload(uploading=False, error=error)
         delay = error.retry_after_s if isinstance(error, RetryableUploadError | ServiceError) else None
         await self._retry_pause(delay)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
