@@ -9,7 +9,7 @@ import orjson
 
 from syncline.errors import RequestInvalid, SynclineError
 
-__all__ = ["CORS_HEADERS", "Receive", "Scope", "Send", "error_body", "send_error", "send_json"]
+__all__ = ["CORS_HEADERS", "InternalError", "Receive", "Scope", "Send", "error_body", "send_error", "send_json"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -20,6 +20,13 @@ CORS_HEADERS: list[tuple[bytes, bytes]] = [
     (b"access-control-expose-headers", b"Content-Type"),
 ]
 """The web SDK needs these on every answer."""
+
+
+class InternalError(SynclineError):
+    """A bug of ours; the log has the traceback."""
+
+    code = "PSYNC_S2001"
+    status = 500
 
 
 def error_body(exc: SynclineError) -> bytes:

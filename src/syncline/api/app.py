@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 import orjson
 
-from syncline.api.answers import CORS_HEADERS, Receive, Scope, Send, send_error, send_json
+from syncline.api.answers import CORS_HEADERS, InternalError, Receive, Scope, Send, send_error, send_json
 from syncline.api.checkpoints import WriteCheckpointBatcher
 from syncline.api.probes import Probes
 from syncline.api.requests import ClientGone, authenticate
@@ -29,13 +29,6 @@ class RouteNotFound(SynclineError):
 
     code = "PSYNC_S2002"
     status = 404
-
-
-class InternalError(SynclineError):
-    """A bug of ours; the log has the traceback."""
-
-    code = "PSYNC_S2001"
-    status = 500
 
 
 class ServiceApp:

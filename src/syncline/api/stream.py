@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator
 
-from syncline.api.answers import CORS_HEADERS, Receive, Scope, Send, send_error
+from syncline.api.answers import CORS_HEADERS, InternalError, Receive, Scope, Send, send_error
 from syncline.api.limits import SEND_TIMEOUT_S
 from syncline.api.requests import ClientGone, authenticate, header, read_body
 from syncline.auth.verifier import TokenVerifier
@@ -69,6 +69,9 @@ class SyncStreamApp:
         except SynclineError as exc:
             _log_refusal(exc)
             await send_error(send, exc)
+        except Exception:
+            log.exception("A stream could not be opened", extra={"event": "sync.crash"})
+            await send_error(send, InternalError("Something went wrong."))
         finally:
             self._open -= 1
 

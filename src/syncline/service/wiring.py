@@ -50,6 +50,7 @@ class Service:
         self._config = config
         self._socket: socket.socket | None = None
         self._server: _Server | None = None
+        self._watcher: CheckpointWatcher | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = contextlib.AsyncExitStack()
 
@@ -59,6 +60,11 @@ class Service:
         assert self._socket is not None, "the service has been started"
         host, port = self._socket.getsockname()[:2]
         return f"http://{host}:{port}"
+
+    async def wait_until_serving(self) -> None:
+        """Return when the first copy of the source is consistent and streams are served."""
+        assert self._watcher is not None, "the service has been started"
+        await self._watcher.wait_until_serving()
 
     async def start(self) -> None:
         """Check the sync config, take the storage, listen, and begin to replicate.
@@ -107,7 +113,7 @@ class Service:
         probes = Probes(is_ready=lambda: watcher.is_serving, touched_s=lambda: replicator.status.touched_s)
         app = ServiceApp(stream=streams, verifier=verifier, write_checkpoints=batcher, probes=probes)
         self._tasks = [asyncio.create_task(watcher.run()), asyncio.create_task(batcher.run())]
-        self.wait_until_serving = watcher.wait_until_serving
+        self._watcher = watcher
         await self._serve(app)
         log.info("Listening on %s", self.base_url, extra={"event": "service.listening", "url": self.base_url})
 
