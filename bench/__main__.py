@@ -24,11 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benches that are named, or all of them."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("benches", nargs="*", metavar="bench", help=f"of {', '.join(BENCHES)}; default all")
-    parser.add_argument("--rows", type=int, default=200_000, help="rows of the snapshot and of the download")
-    parser.add_argument("--transaction-rows", type=int, default=50_000, help="rows of a large transaction")
-    parser.add_argument("--transactions", type=int, default=10_000, help="one-row transactions in a row")
-    parser.add_argument("--commits", type=int, default=300, help="samples of each latency")
-    parser.add_argument("--streams", type=int, default=200, help="idle streams of other users")
+    parser.add_argument("--rows", type=positive_size, default=200_000, help="rows of the snapshot and of the download")
+    parser.add_argument("--transaction-rows", type=positive_size, default=50_000, help="rows of a large transaction")
+    parser.add_argument("--transactions", type=positive_size, default=10_000, help="one-row transactions in a row")
+    parser.add_argument("--commits", type=positive_size, default=300, help="samples of each latency")
+    parser.add_argument("--streams", type=positive_size, default=200, help="idle streams of other users")
     sizes = parser.parse_args(arguments)
     names: list[str] = sizes.benches or list(BENCHES)
     if unknown := set(names) - set(BENCHES):
@@ -41,6 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             figures.append(figure)
             print(f"  {figure.what}: {figure.value:,.4g} {figure.unit}  ratio {figure.ratio or '-'}", flush=True)
     print(f"\n{format_table(figures)}\n{write_results(figures)} after {time.monotonic() - started:.0f} s")
+
+
+def positive_size(text: str) -> int:
+    """A size. Raises ValueError, which argparse explains."""
+    size = int(text)
+    if size < 1:
+        raise ValueError
+    return size
 
 
 if __name__ == "__main__":
