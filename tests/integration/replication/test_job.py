@@ -115,6 +115,32 @@ async def test_a_kept_storage_goes_on_where_it_was(postgres_database: ScratchDat
     assert len(numbers) == 1
 
 
+async def test_a_storage_restored_from_an_older_copy_is_rebuilt(
+    postgres_database: ScratchDatabase, tmp_path: Path
+) -> None:
+    postgres_database.execute(
+        f"{TABLE}; INSERT INTO t VALUES ('r1', 'ann', 1, 'x'); CREATE PUBLICATION powersync FOR ALL TABLES"
+    )
+    async with replicating(postgres_database.dsn, tmp_path / "storage") as replica:
+        await replica.caught_up()
+        old = (await replica.version()).number
+    shutil.copytree(tmp_path / "storage", tmp_path / "backup")
+    postgres_database.execute("INSERT INTO t VALUES ('r2', 'ann', 2, 'y')")
+    async with replicating(postgres_database.dsn, tmp_path / "storage") as replica:
+        await replica.caught_up()
+        confirmed = "SELECT bool_and(confirmed_flush_lsn > %s::pg_lsn) FROM pg_replication_slots WHERE database = %s"
+        head = postgres_database.execute("SELECT pg_current_wal_insert_lsn()::text")[0][0]
+        await replica.caught_up()
+        await eventually(lambda: postgres_database.execute(confirmed, (head, postgres_database.name))[0][0])
+    async with replicating(postgres_database.dsn, tmp_path / "backup") as replica:
+
+        async def replaced() -> bool:
+            return (await replica.version()).number > old
+
+        await eventually(replaced, what="a new version serves")
+        assert await assert_equal(replica, postgres_database) == 2
+
+
 @pytest.mark.parametrize(
     "statements",
     [

@@ -6,11 +6,12 @@ import asyncio
 
 import psycopg
 
-from syncline.errors import SourceUnavailable
+from syncline.errors import SlotLost, SourceUnavailable
 from syncline.replication.postgres.connection import Row
+from syncline.replication.postgres.lsn import pad_lsn
 from syncline.replication.source import SlotState
 
-__all__ = ["create_slot", "drop_slot", "free_slot", "slot_state"]
+__all__ = ["check_slot_reaches", "create_slot", "drop_slot", "free_slot", "slot_state"]
 
 RELEASE_TIMEOUT_S = 10.0  # seconds for a walsender to end after it was told to
 RELEASE_POLL_S = 0.02
@@ -28,6 +29,19 @@ async def slot_state(connection: psycopg.AsyncConnection[Row], name: str) -> Slo
     if row is None:
         return SlotState.MISSING
     return SlotState.LOST if row[0] == "lost" else SlotState.VALID
+
+
+async def check_slot_reaches(connection: psycopg.AsyncConnection[Row], name: str, position: str) -> None:
+    """Raise SlotLost when the source may have forgotten what follows `position`: somebody acknowledged more than is stored here.
+
+    That is so after the storage was restored from an older copy. Postgres itself would begin at the slot's position without a word.
+    """
+    cursor = await connection.execute(
+        "SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = %s", (name,)
+    )
+    row = await cursor.fetchone()
+    if row is not None and row[0] is not None and pad_lsn(row[0]) > position:
+        raise SlotLost(f"The replication slot {name} is at {pad_lsn(row[0])}, past the stored position {position}.")
 
 
 async def free_slot(connection: psycopg.AsyncConnection[Row], name: str) -> None:

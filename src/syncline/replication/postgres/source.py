@@ -13,7 +13,7 @@ from syncline.replication.postgres.catalog import PublishedTable, TypeCatalog, p
 from syncline.replication.postgres.checks import check_source
 from syncline.replication.postgres.connection import Row, connect, source_errors
 from syncline.replication.postgres.head import emit_marker, read_head
-from syncline.replication.postgres.slot import create_slot, drop_slot, free_slot, slot_state
+from syncline.replication.postgres.slot import check_slot_reaches, create_slot, drop_slot, free_slot, slot_state
 from syncline.replication.postgres.snapshot import copy_table
 from syncline.replication.postgres.stream import ReplicationStream
 from syncline.replication.source import Relation, SlotState, SnapshotChunk, SourceEvent
@@ -113,6 +113,8 @@ class PostgresSource:
             stream = ReplicationStream(connection, lookups, patterns=patterns, catalog=self._catalog)
             self._stream = stream
             try:
+                if after:
+                    await check_slot_reaches(lookups, slot_name, after)
                 await stream.start(slot_name, self._publication, after)
                 async with contextlib.aclosing(stream.events()) as batches:
                     async for batch in batches:
