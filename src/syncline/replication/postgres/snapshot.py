@@ -16,7 +16,7 @@ from syncline.protocol.bucket_names import SyncValue
 from syncline.replication.postgres.catalog import PublishedTable
 from syncline.replication.postgres.connection import Row
 from syncline.replication.postgres.types import TypeInfo
-from syncline.replication.postgres.values import Converter, make_converter
+from syncline.replication.postgres.values import Converter, as_it_is, make_converter
 from syncline.replication.source import Relation, SnapshotChunk
 
 __all__ = ["SNAPSHOT_CHUNK_ROWS", "copy_table", "parse_row"]
@@ -89,7 +89,12 @@ def parse_row(line: bytes, converters: list[Converter]) -> tuple[SyncValue, ...]
         return ()
     fields = line.decode().removesuffix("\n").split("\t")
     if b"\\" not in line:
-        return tuple([convert(field) for convert, field in zip(converters, fields, strict=True)])
+        return tuple(
+            [
+                field if convert is as_it_is else convert(field)
+                for convert, field in zip(converters, fields, strict=True)
+            ]
+        )
     return tuple(
         [
             None if field == "\\N" else convert(_unescape(field) if "\\" in field else field)

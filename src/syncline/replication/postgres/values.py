@@ -22,7 +22,7 @@ from syncline.replication.postgres.lsn import pad_lsn
 from syncline.replication.postgres.types import TypeInfo, TypeKind
 from syncline.sync_config.evaluation.json_values import json_text, quote
 
-__all__ = ["BOOL", "INTEGER_TYPES", "TEXT_TYPES", "Converter", "make_converter"]
+__all__ = ["BOOL", "INTEGER_TYPES", "TEXT_TYPES", "Converter", "as_it_is", "make_converter"]
 
 Converter = Callable[[str], SyncValue]
 
@@ -44,7 +44,7 @@ def make_converter(oid: int, types: Mapping[int, TypeInfo]) -> Converter:
         return scalar
     info = types.get(oid)
     if info is None or info.kind in (TypeKind.BASE, TypeKind.ENUM):
-        return _as_it_is
+        return as_it_is
     if info.kind is TypeKind.DOMAIN:
         return make_converter(info.inner, types)
     to_json = _json_maker(oid, types, 0)
@@ -65,10 +65,10 @@ def _json_maker(oid: int, types: Mapping[int, TypeInfo], depth: int) -> Callable
     if depth > NESTING_MAX:
         return quote
     if oid in JSON_TYPES:
-        return _as_it_is_text
+        return _json_as_it_is
     info = types.get(oid)
     if oid in _SCALARS or info is None or info.kind in (TypeKind.BASE, TypeKind.ENUM):
-        scalar = _SCALARS.get(oid, _as_it_is)
+        scalar = _SCALARS.get(oid, as_it_is)
         return lambda text: "null" if isinstance(value := scalar(text), bytes) else json_text(value)
     if info.kind is TypeKind.DOMAIN:
         return _json_maker(info.inner, types, depth + 1)
@@ -114,11 +114,12 @@ def _range_json(bounds: RangeText | None, inner: Callable[[str], str]) -> str:
     )
 
 
-def _as_it_is(text: str) -> SyncValue:
+def as_it_is(text: str) -> SyncValue:
+    """The converter of types whose text is the value; hot loops recognise it and spare the call."""
     return text
 
 
-def _as_it_is_text(text: str) -> str:
+def _json_as_it_is(text: str) -> str:
     return text
 
 
@@ -166,7 +167,7 @@ def _special_timestamp(text: str, zone: str) -> SyncValue:
 
 
 _SCALARS: dict[int, Converter] = {
-    **dict.fromkeys(TEXT_TYPES, _as_it_is),
+    **dict.fromkeys(TEXT_TYPES, as_it_is),
     **dict.fromkeys(INTEGER_TYPES, int),
     **dict.fromkeys(FLOAT_TYPES, _float),
     BOOL: _bool,
