@@ -20,7 +20,7 @@ from syncline.client.upload_queue import UploadQueue
 from syncline.client.uploader import Uploader
 from syncline.client.write_checkpoint_watchdog import WRITE_CHECKPOINT_TIMEOUT_S
 
-__all__ = ["JITTER", "RETRY_DELAY_S", "UPLOAD_THROTTLE_S", "ConnectOptions", "Connection"]
+__all__ = ["JITTER", "RETRY_DELAY_S", "UPLOAD_THROTTLE_S", "ConnectOptions", "Connection", "with_jitter"]
 
 RETRY_DELAY_S = 5.0  # seconds before a failed stream or upload is tried again
 UPLOAD_THROTTLE_S = 0.01  # seconds between two looks at the upload queue, so that a burst of writes goes together
@@ -121,4 +121,9 @@ class Connection:
 
     async def _pause(self, delay_s: float | None = None) -> None:
         delay = self._options.retry_delay_s if delay_s is None else delay_s
-        await asyncio.sleep(delay * (1 + JITTER * (2 * self._random_unit() - 1)))
+        await asyncio.sleep(with_jitter(delay, unit=self._random_unit()))
+
+
+def with_jitter(delay_s: float, *, unit: float) -> float:
+    """A delay in seconds, moved by up to JITTER of itself; `unit` is random in [0, 1)."""
+    return delay_s * (1 + JITTER * (2 * unit - 1))

@@ -152,6 +152,27 @@ def test_a_newer_checkpoint_discards_the_blocked_one() -> None:
     assert machine.receive(ev.UploadFinished(None)) == []
 
 
+def test_a_write_checkpoint_seen_in_an_earlier_checkpoint_still_opens_the_gate() -> None:
+    machine = running(CHECKPOINT, COMPLETE)  # names no write checkpoint
+    machine.receive(ev.CheckpointApplied(Blocked("pending_uploads"), None))
+    assert only(machine.receive(ev.UploadFinished(7, 6)), do.ApplyCheckpoint) == []
+    assert only(machine.receive(ev.UploadFinished(7, 7)), do.ApplyCheckpoint)
+
+
+def test_the_status_says_that_a_write_checkpoint_is_awaited_before_any_checkpoint_is_blocked() -> None:
+    machine = running()
+    [published] = only(machine.receive(ev.UploadFinished(7, None)), do.PublishStatus)
+    assert published.status.blocked_by == "write_checkpoint"
+
+
+def test_another_client_id_reopens_the_stream_and_is_in_the_next_request() -> None:
+    machine = running(CHECKPOINT)
+    assert machine.receive(ev.ClientIdChanged("d")) == [do.CloseStream(hide_disconnect=True, reconnect_now=True)]
+    assert machine.receive(line(COMPLETE)) == []  # of the old id
+    [opened] = only(machine.receive(ev.Started()), do.OpenStream)
+    assert opened.request.client_id == "d"
+
+
 def test_wrong_checksums_end_the_stream_and_name_the_buckets() -> None:
     machine = running(CHECKPOINT, COMPLETE)
     [close] = only(machine.receive(ev.CheckpointApplied(Mismatch(["1#a[]"]), None)), do.CloseStream)
