@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["BODY_BYTES_MAX", "CONFLICT_ATTEMPTS_MAX", "POOL_CONNECTIONS_MAX", "RETRY_AFTER_MS", "UPLOADS_KEPT_DAYS"]
+__all__ = [
+    "BODY_BYTES_MAX",
+    "CONFLICT_ATTEMPTS_MAX",
+    "POOL_CONNECTIONS_MAX",
+    "RETRY_AFTER_MS",
+    "TRANSACTION_SECONDS_MAX",
+    "UPLOADS_KEPT_DAYS",
+]
 
 BODY_BYTES_MAX = 16 * 1024 * 1024  # bytes of one upload: 50 transactions of a busy device, and room for one large row
 CONFLICT_ATTEMPTS_MAX = (
@@ -10,4 +17,7 @@ CONFLICT_ATTEMPTS_MAX = (
 )
 POOL_CONNECTIONS_MAX = 8  # database connections of one process
 RETRY_AFTER_MS = 1000  # milliseconds that a client should wait after an error that may pass
+TRANSACTION_SECONDS_MAX = (
+    30.0  # seconds for one client transaction: a database that has gone silent must not hold the device
+)
 UPLOADS_KEPT_DAYS = 30  # days that the verdict over an upload is kept; a device that repeats one later applies it again

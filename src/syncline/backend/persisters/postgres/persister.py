@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool
 
-from syncline.backend.limits import CONFLICT_ATTEMPTS_MAX, POOL_CONNECTIONS_MAX
+from syncline.backend.limits import CONFLICT_ATTEMPTS_MAX, POOL_CONNECTIONS_MAX, TRANSACTION_SECONDS_MAX
 from syncline.backend.persisters.base import RetryLater, UploadIdentity, Write, WriteRefused
 from syncline.backend.persisters.postgres.columns import TableColumns, read_columns
 from syncline.backend.persisters.postgres.errors import is_conflict, verdict_over
@@ -36,13 +37,20 @@ class PostgresPersister:
     The role needs SELECT, INSERT, UPDATE and DELETE on the tables and on `syncline_uploads`, which it makes where it may.
     """
 
-    def __init__(self, dsn: str, *, connections_max: int = POOL_CONNECTIONS_MAX) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        connections_max: int = POOL_CONNECTIONS_MAX,
+        transaction_seconds_max: float = TRANSACTION_SECONDS_MAX,
+    ) -> None:
+        self._transaction_seconds_max = transaction_seconds_max
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             dsn,
             min_size=1,
             max_size=connections_max,
             open=False,
-            timeout=_WAIT_FOR_CONNECTION_S,
+            timeout=min(_WAIT_FOR_CONNECTION_S, transaction_seconds_max),
             kwargs={"application_name": "syncline-backend"},
         )
         self._columns: dict[str, TableColumns] = {}
@@ -63,6 +71,15 @@ class PostgresPersister:
 
     async def apply(self, writes: list[Write], identity: UploadIdentity | None) -> TransactionResult:
         """Apply all writes in one transaction; see `syncline.backend.persisters.base.Persister`."""
+        try:
+            async with asyncio.timeout(self._transaction_seconds_max):
+                return await self._apply(writes, identity)
+        except TimeoutError as exc:
+            log.warning("The database did not finish an upload in time", extra={"event": "backend.database_timeout"})
+            raise RetryLater("The database did not finish the write in time.") from exc
+
+    async def _apply(self, writes: list[Write], identity: UploadIdentity | None) -> TransactionResult:
+        """Attempts, until the transaction goes through or no further one can help."""
         fresh: set[str] = set()
         attempt = 1
         while True:
@@ -80,9 +97,13 @@ class PostgresPersister:
     async def record_refusal(self, identity: UploadIdentity, result: TransactionResult) -> TransactionResult:
         """Store the verdict over a refused transaction, in a transaction of its own; see `Persister`."""
         try:
-            async with self._pool.connection() as connection, connection.transaction():
+            async with (
+                asyncio.timeout(self._transaction_seconds_max),
+                self._pool.connection() as connection,
+                connection.transaction(),
+            ):
                 return await claim_upload(connection, identity, result) or result
-        except psycopg.Error as exc:
+        except (psycopg.Error, TimeoutError) as exc:
             raise RetryLater("The verdict could not be stored.") from exc
 
     async def _apply_once(
