@@ -10,11 +10,11 @@ import logging
 from collections.abc import Mapping
 from typing import Literal
 
-from syncline.backend.limits import RETRY_AFTER_MS
+from syncline.backend.limits import CLIENT_ID_CHARACTERS_MAX, NAME_CHARACTERS_SHOWN_MAX, RETRY_AFTER_MS
 from syncline.backend.persisters.base import CLIENT_FORKED, Persister, RetryLater, UploadIdentity, Write, WriteRefused
 from syncline.backend.policies import TablePolicy
 from syncline.backend.tokens import AuthenticatedUser, BackendAuth
-from syncline.errors import ConfigError
+from syncline.errors import ConfigError, RequestInvalid
 from syncline.protocol.crud import (
     CrudOperation,
     CrudTransaction,
@@ -64,6 +64,8 @@ class SyncBackend:
     async def handle_upload(self, body: bytes, user: AuthenticatedUser) -> UploadResponse:
         """Apply a batch; one result per transaction, in order. Raises RequestInvalid for a body that is no batch."""
         batch = decode_crud_batch(body)
+        if batch.client_id is not None and len(batch.client_id) > CLIENT_ID_CHARACTERS_MAX:
+            raise RequestInvalid([f"client_id is longer than {CLIENT_ID_CHARACTERS_MAX} characters"])
         results: list[TransactionResult] = []
         stopped = False
         for transaction in batch.transactions:
@@ -109,17 +111,15 @@ class SyncBackend:
         """Apply the table's policy. Raises WriteRefused for what no policy allows."""
         policy = self._tables.get(entry.table)
         if policy is None:
-            raise WriteRefused(
-                "SCHEMA_MISMATCH", f"There is no table {entry.table!r} to upload to.", operation_index=index
-            )
+            message = f"There is no table {entry.table[:NAME_CHARACTERS_SHOWN_MAX]!r} to upload to."
+            raise WriteRefused("SCHEMA_MISMATCH", message, operation_index=index)
         data = {} if entry.op is UpdateType.DELETE else dict(entry.op_data or {})
         data.pop("id", None)
         if policy.columns is not None:
             unknown = sorted(set(data) - set(policy.columns) - {policy.owner})
             if unknown:
-                raise WriteRefused(
-                    "SCHEMA_MISMATCH", f"{entry.table} takes no column {', '.join(unknown)}.", operation_index=index
-                )
+                message = f"{entry.table} takes no column {unknown[0][:NAME_CHARACTERS_SHOWN_MAX]!r}."
+                raise WriteRefused("SCHEMA_MISMATCH", message, operation_index=index)
         owner: tuple[str, str] | None = None
         if policy.owner is not None:
             data.pop(policy.owner, None)  # the token says who owns it, never the client

@@ -16,6 +16,7 @@ from syncline.client.local.buckets import BucketStore
 from syncline.client.local.connection import write_transaction
 from syncline.client.local.crud_queue import CrudQueue
 from syncline.client.subscription_store import SubscriptionStore
+from syncline.errors import RemoteProtocolError
 from syncline.protocol.lines import decode_line
 
 __all__ = ["SyncEngine"]
@@ -63,13 +64,24 @@ class SyncEngine:
         return self.receive(started)
 
     def lines(self, texts: list[bytes]) -> list[do.EdgeInstruction]:
-        """Take lines as they came, up to the one that ends the iteration. Raises RemoteProtocolError for an unreadable one."""
+        """Take lines as they came, up to the one that ends the iteration; several are stored in one transaction.
+
+        Raises RemoteProtocolError for an unreadable one, after what came before it was stored.
+        """
         # Lines of a stream with an older id must not count: their write checkpoints are numbers of that id.
         edge = self.follow_client_id()
-        for text in texts:
-            edge += self.receive(ev.LineReceived(decode_line(text), len(text)))
-            if any(isinstance(instruction, do.CloseStream) for instruction in edge):
-                break
+        failure: RemoteProtocolError | None = None
+        with write_transaction(self._connection, local_writes=False) if len(texts) > 1 else contextlib.nullcontext():
+            for text in texts:
+                try:
+                    edge += self.receive(ev.LineReceived(decode_line(text), len(text)))
+                except RemoteProtocolError as exc:
+                    failure = exc
+                    break
+                if any(isinstance(instruction, do.CloseStream) for instruction in edge):
+                    break
+        if failure is not None:
+            raise failure
         return edge
 
     def follow_client_id(self) -> list[do.EdgeInstruction]:
@@ -96,7 +108,8 @@ class SyncEngine:
         edge: list[do.EdgeInstruction] = []
         waiting = deque(instructions)
         stores = any(isinstance(instruction, do.StoreInstruction) for instruction in instructions)
-        with write_transaction(self._connection, local_writes=False) if stores else contextlib.nullcontext():
+        begins = stores and not self._connection.in_transaction  # `lines` has begun one for several lines
+        with write_transaction(self._connection, local_writes=False) if begins else contextlib.nullcontext():
             while waiting:
                 instruction = waiting.popleft()
                 if isinstance(instruction, do.StoreInstruction):

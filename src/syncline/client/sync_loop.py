@@ -18,11 +18,13 @@ from syncline.protocol.requests import StreamRequest
 
 __all__ = ["STREAM_PORTIONS_MAX", "SyncLoop"]
 
-STREAM_PORTIONS_MAX = 8  # portions of lines that wait for the writer thread; then the socket waits
+STREAM_PORTIONS_MAX = 16  # portions of lines that wait for the writer thread; then the socket waits
 
 _log = logging.getLogger(__name__)
 
 _Edge = list[do.EdgeInstruction]
+_Portion = list[bytes] | Callable[[SyncEngine], _Edge]
+"""What the stream brings: lines, or news of the stream itself."""
 
 
 class SyncLoop:
@@ -104,7 +106,7 @@ class SyncLoop:
 
     async def _follow(self, engine: SyncEngine, request: StreamRequest) -> None:
         """Take commands and portions of the stream, whichever comes, until the machine closes the iteration."""
-        portions: asyncio.Queue[Callable[[SyncEngine], _Edge]] = asyncio.Queue(STREAM_PORTIONS_MAX)
+        portions: asyncio.Queue[_Portion] = asyncio.Queue(STREAM_PORTIONS_MAX)
         reader = asyncio.create_task(self._read(request, portions))
         portion = asyncio.create_task(portions.get())
         command = asyncio.create_task(self._commands.get())
@@ -115,21 +117,21 @@ class SyncLoop:
                     await self._handle(engine, command.result())
                     command = asyncio.create_task(self._commands.get())
                 elif portion in done:
-                    await self._handle(engine, portion.result())
+                    await self._handle(engine, _step(portion.result(), portions))
                     portion = asyncio.create_task(portions.get())
         finally:
             for task in (reader, portion, command):
                 task.cancel()
             await asyncio.gather(reader, portion, command, return_exceptions=True)
 
-    async def _read(self, request: StreamRequest, portions: asyncio.Queue[Callable[[SyncEngine], _Edge]]) -> None:
+    async def _read(self, request: StreamRequest, portions: asyncio.Queue[_Portion]) -> None:
         """Open the stream and queue what it brings, its end included."""
         try:
             credentials = await self._credentials.get()
             async with self._transport.stream(request, credentials) as arriving:
                 await portions.put(lambda engine: engine.receive(ev.ConnectionOpened()))
                 async for texts in arriving:
-                    await portions.put(lambda engine, texts=texts: engine.lines(texts))
+                    await portions.put(texts)
             end: ev.Event = ev.StreamEnded()
         except Exception as exc:
             _log.info("Sync stream ended: %s", exc, extra={"event": "sync_stream_ended"})
@@ -166,3 +168,22 @@ class SyncLoop:
             return
         with contextlib.suppress(asyncio.QueueFull):
             self._commands.put_nowait(lambda engine: engine.receive(ev.TokenRefreshed()))
+
+
+def _step(portion: _Portion, waiting: asyncio.Queue[_Portion]) -> Callable[[SyncEngine], _Edge]:
+    """What the engine has to do next. Lines that have arrived meanwhile go along: they are stored in one transaction."""
+    if callable(portion):
+        return portion
+    texts = portion
+    while not waiting.empty():
+        following = waiting.get_nowait()
+        if callable(following):
+            return lambda engine: _then(engine, engine.lines(texts), following)
+        texts += following
+    return lambda engine: engine.lines(texts)
+
+
+def _then(engine: SyncEngine, edge: _Edge, following: Callable[[SyncEngine], _Edge]) -> _Edge:
+    """Go on, unless the lines have closed the iteration: news of its stream are nobody's then."""
+    closed = any(isinstance(instruction, do.CloseStream) for instruction in edge)
+    return edge if closed else edge + following(engine)

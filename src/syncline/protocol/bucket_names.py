@@ -40,6 +40,8 @@ def _number_text(value: float) -> str:
 
 def canonical_json(values: Sequence[SyncValue]) -> str:
     """Partition values or lookup keys as JSON array text, equal for equal values. Raises TypeError for blobs."""
+    if len(values) == 1 and type(values[0]) is str:  # by far the most common
+        return f"[{_encode(values[0]).decode()}]"
     parts: list[str] = []
     for value in values:
         if isinstance(value, str):

@@ -16,7 +16,7 @@ from syncline.protocol.ops import OpType, put_checksum, remove_checksum
 from syncline.replication.limits import (
     FLUSH_BYTES_MAX,
     FLUSH_ROWS_MAX,
-    KEEP_VALUES_FROM_CHARACTERS,
+    TOAST_FROM_BYTES,
     TRUNCATE_PAGE_ROWS,
 )
 from syncline.replication.source import UNCHANGED, ChangeKind, Relation, RowChange, RowValue
@@ -30,6 +30,7 @@ from syncline.storage.model import (
     StoredTable,
     Version,
     row_key,
+    row_key_prefix,
     subkey_text,
 )
 from syncline.sync_config.plan import RowEvaluator, SyncPlan
@@ -37,6 +38,8 @@ from syncline.sync_config.plan import RowEvaluator, SyncPlan
 __all__ = ["ChangeApplier", "TableNeedsCopy"]
 
 log = logging.getLogger(__name__)
+
+_STORED_AS_TEXT = frozenset({"text", "varchar", "bpchar", "json", "xml", "citext", "bytea"})
 
 
 class TableNeedsCopy(Exception):
@@ -55,16 +58,17 @@ class FollowedTable:
     stored: StoredTable
     relation: Relation
     evaluate: RowEvaluator
+    key_prefix: str
     key_indexes: tuple[int, ...]
-    toastable_indexes: tuple[int, ...]
+    toastable: tuple[tuple[int, int], ...]  # index of a column, and how many bytes a character of it may stand for
 
     def key(self, values: Sequence[SyncValue]) -> bytes:
         """Row key of a row's key values."""
-        return row_key(self.relation.schema, self.relation.name, values)
+        return row_key(self.key_prefix, values)
 
     def key_of_row(self, row: Sequence[SyncValue]) -> bytes:
         """Row key of a whole row."""
-        return row_key(self.relation.schema, self.relation.name, [row[index] for index in self.key_indexes])
+        return row_key(self.key_prefix, [row[index] for index in self.key_indexes])
 
 
 class ChangeApplier:
@@ -95,8 +99,9 @@ class ChangeApplier:
             evaluate=self._plan.row_evaluator(
                 relation.schema, relation.name, relation.column_names, self._version.bucket_prefix
             ),
+            key_prefix=row_key_prefix(relation.schema, relation.name),
             key_indexes=_key_indexes(relation),
-            toastable_indexes=tuple(index for index, column in enumerate(relation.columns) if column.toastable),
+            toastable=_toastable(relation),
         )
         self._tables[relation.id] = table
         return table
@@ -133,6 +138,7 @@ class ChangeApplier:
         """Write what is pending. It stays invisible until the caller commits."""
         if self._batch:
             self._writer.flush(self._version.number, self._batch)
+            self._overlay.update(self._batch.rows)
             self._batch = FlushBatch()
         self._batch_rows = 0
         self._batch_bytes = 0
@@ -190,17 +196,17 @@ class ChangeApplier:
         self._remember(wanted)
 
     def _remember(self, wanted: dict[int, set[bytes]]) -> None:
-        """Fill the overlay: what storage knows of these rows, and what is pending, which is newer."""
-        self._overlay = {
-            (table_id, key): row
-            for table_id, keys in wanted.items()
-            for key, row in self._writer.current_rows(table_id, keys).items()
-        }
-        self._overlay.update(self._batch.rows)
+        """Fill the overlay with what storage knows of these rows, but for those that are pending, which is newer."""
+        self._overlay = {}
+        for table_id, keys in wanted.items():
+            unknown = [key for key in keys if (table_id, key) not in self._batch.rows]
+            for key, row in self._writer.current_rows(table_id, unknown).items():
+                self._overlay[table_id, key] = row
 
     def _current(self, table: FollowedTable, key: bytes) -> CurrentRow | None:
         """The row as the changes so far have left it."""
-        return self._overlay.get((table.stored.id, key))
+        place = (table.stored.id, key)
+        return self._overlay[place] if place in self._overlay else self._batch.rows.get(place)
 
     def _complete(
         self,
@@ -271,20 +277,22 @@ class ChangeApplier:
         entries += [Lookup(stored.id, key, lookup, None) for lookup in known if lookup not in present]
 
     def _values_to_keep(self, table: FollowedTable, row: tuple[SyncValue, ...]) -> tuple[SyncValue, ...] | None:
-        if not table.toastable_indexes:
+        if not table.toastable:
             return None
         if table.stored.id in self._keep_all_values:
             return row
         size = 0
-        for index in table.toastable_indexes:
+        for index, bytes_per_character in table.toastable:
             value = row[index]
             if isinstance(value, (str, bytes)):
-                size += len(value)
-        return row if size >= KEEP_VALUES_FROM_CHARACTERS else None
+                size += len(value) * bytes_per_character
+        return row if size >= TOAST_FROM_BYTES else None
 
     def _keep(self, stored: StoredTable, key: bytes, row: CurrentRow | None) -> None:
         """Remember what became of a row; flush where the batch is full."""
-        self._batch.rows[stored.id, key] = self._overlay[stored.id, key] = row
+        place = (stored.id, key)
+        self._batch.rows[place] = row
+        self._overlay.pop(place, None)
         self.rows_applied += 1
         self._batch_rows += 1
         if self._batch_rows >= FLUSH_ROWS_MAX or self._batch_bytes >= FLUSH_BYTES_MAX:
@@ -305,6 +313,15 @@ def _key_indexes(relation: Relation) -> tuple[int, ...]:
     """Where a row's key stands. A table without identity can only grow: there the whole row is its key."""
     key = tuple(index for index, column in enumerate(relation.columns) if column.in_key)
     return key or tuple(range(len(relation.columns)))
+
+
+def _toastable(relation: Relation) -> tuple[tuple[int, int], ...]:
+    """Columns that may be stored out of line. Texts are stored as they are (UTF-8), arrays and JSON may take more than they show."""
+    return tuple(
+        (index, 4 if column.type_name in _STORED_AS_TEXT else 16)
+        for index, column in enumerate(relation.columns)
+        if column.toastable
+    )
 
 
 def _remove_fields(membership: Membership, subkey: str) -> tuple[str, OpType, str, str, int, str, None]:

@@ -265,9 +265,7 @@ class ReplicationJob:
                 self._commit(version, event.position)
             elif isinstance(event, Marker) and index > last_end:
                 self._commit_marker(version, event)
-        applier.add(changes)
-        if changes:
-            applier.flush()
+        applier.add(changes)  # of a transaction that is still open: flushed when it fills a batch, or at its end
 
     def _follow_changed(self, version: Version, applier: ChangeApplier, relation: Relation) -> None:
         stored = self._stored(version, relation, applier)

@@ -7,19 +7,21 @@ __all__ = [
     "FLUSH_BYTES_MAX",
     "FLUSH_ROWS_MAX",
     "IDLE_COMMIT_INTERVAL_S",
-    "KEEP_VALUES_FROM_CHARACTERS",
     "RETRY_DELAY_MAX_S",
     "RETRY_DELAY_MIN_S",
+    "TOAST_FROM_BYTES",
     "TRUNCATE_PAGE_ROWS",
 ]
 
-FLUSH_ROWS_MAX = 2000  # source rows of one storage transaction; a larger source transaction is several of them
+FLUSH_ROWS_MAX = 10_000
+"""Source rows of one storage transaction; a larger source transaction is several of them. Rows with random keys touch a page each:
+small flushes would write the same pages again and again."""
 FLUSH_BYTES_MAX = 5_000_000  # bytes of row data of one storage transaction: what one batch may hold in memory
 TRUNCATE_PAGE_ROWS = 2000  # rows removed per storage transaction by a TRUNCATE
 ACKNOWLEDGE_INTERVAL_S = 1.0  # seconds between commits that reach the disk; the source keeps its log until then
 IDLE_COMMIT_INTERVAL_S = 1.0  # seconds between positions stored for a source where only others write
 RETRY_DELAY_MIN_S = 0.2  # seconds until the first new attempt after the source failed
 RETRY_DELAY_MAX_S = 3.0  # seconds: above this a healed source would wait too long for us
-KEEP_VALUES_FROM_CHARACTERS = 100
-"""Characters of toastable values from which a row's values are kept. Postgres leaves out of an update only what it stores out of
-line, which begins at a row size of 128 bytes at the lowest `toast_tuple_target`."""
+TOAST_FROM_BYTES = 2000
+"""Estimated size of a row from which its values are kept. Postgres leaves out of an update only what it stores out of line, which it
+does for rows above 2 KB. Where a lower `toast_tuple_target` is set, the first such update has the table copied again with all values."""

@@ -30,6 +30,7 @@ __all__ = [
     "WriteCheckpointCursor",
     "draw_version_number",
     "row_key",
+    "row_key_prefix",
     "subkey_text",
 ]
 
@@ -195,9 +196,14 @@ def draw_version_number(*, now_ms: int, random_bits: int, above: int) -> int:
     return max((now_ms - 1_767_225_600_000) * 1024 + (random_bits & 1023), above + 1)
 
 
-def row_key(schema: str, table: str, values: Sequence[SyncValue]) -> bytes:
+def row_key_prefix(schema: str, table: str) -> str:
+    """What the keys of a table's rows are made from, besides the row's own values; see `row_key`."""
+    return canonical_json([schema, table])[:-1] + ","
+
+
+def row_key(prefix: str, values: Sequence[SyncValue]) -> bytes:
     """The key of a source row: 16 bytes from its table's name and its replica identity's values, stable over rebuilds."""
-    text = canonical_json([schema, table, *(value.hex() if isinstance(value, bytes) else value for value in values)])
+    text = prefix + canonical_json([value.hex() if isinstance(value, bytes) else value for value in values])[1:]
     return blake2b(text.encode(), digest_size=16).digest()
 
 

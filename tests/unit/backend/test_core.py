@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from syncline.backend import AuthenticatedUser, TablePolicy
-from syncline.backend.limits import RETRY_AFTER_MS
+from syncline.backend.limits import CLIENT_ID_CHARACTERS_MAX, NAME_CHARACTERS_SHOWN_MAX, RETRY_AFTER_MS
 from syncline.backend.persisters.base import CLIENT_FORKED, RetryLater, Write, WriteRefused
 from syncline.errors import ConfigError, RequestInvalid
 from syncline.protocol.crud import ResultStatus, TransactionResult
@@ -60,6 +60,13 @@ async def test_a_column_outside_the_policy_is_a_schema_mismatch() -> None:
     assert result["failed_operation"]["error_code"] == "SCHEMA_MISMATCH"
     assert "is_admin" in result["failed_operation"]["message"]
     assert persister.applied == []
+
+
+@pytest.mark.parametrize("entry", [operation(table="t" * 5000), operation(op_data={"c" * 5000: 1})])
+async def test_an_unknown_name_is_repeated_to_its_limit_only(entry: dict[str, Any]) -> None:
+    """Verdicts are stored: a name must not make them as large as an upload."""
+    [result] = await results(RecordingPersister(), [entry])
+    assert NAME_CHARACTERS_SHOWN_MAX < len(result["message"]) < 2 * NAME_CHARACTERS_SHOWN_MAX
 
 
 @pytest.mark.requirement(134)
@@ -189,6 +196,13 @@ async def test_the_log_has_names_and_codes_but_no_values(caplog: pytest.LogCaptu
     [record] = [r for r in caplog.records if getattr(r, "event", "") == "backend.upload"]
     assert (record.__dict__["user_id"], record.__dict__["error_code"]) == ("ann", "CHECK_VIOLATION")
     assert all("a secret" not in str(r.__dict__) for r in caplog.records)
+
+
+async def test_a_client_id_above_its_limit_makes_the_body_invalid() -> None:
+    long = "x" * (CLIENT_ID_CHARACTERS_MAX + 1)
+    assert await results(RecordingPersister(), [operation()], client_id=long[1:]) == [{"status": "success"}]
+    with pytest.raises(RequestInvalid, match="client_id"):
+        await results(RecordingPersister(), [operation()], client_id=long)
 
 
 async def test_a_body_that_is_no_batch_is_refused_as_a_whole() -> None:

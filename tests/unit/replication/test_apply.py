@@ -14,7 +14,7 @@ from syncline.protocol.ops import OpType, put_checksum, remove_checksum
 from syncline.replication import apply as apply_module
 from syncline.replication.apply import ChangeApplier, TableNeedsCopy
 from syncline.replication.source import UNCHANGED, ChangeKind, Column, Relation, RowChange, RowValue
-from syncline.storage.model import OpRow, StoredTable, row_key, subkey_text
+from syncline.storage.model import OpRow, StoredTable, row_key, row_key_prefix, subkey_text
 from syncline.storage.sqlite import SqliteStorage
 from syncline.sync_config.plan import EvaluatedLookup, EvaluatedRow, RowEvaluation, RowEvaluator, SyncPlan
 
@@ -102,7 +102,7 @@ async def test_an_insert_is_a_put_with_the_protocol_s_checksum(world: World) -> 
     [op] = await world.ops("a")
     assert (op.op, op.object_type, op.object_id, op.data) == (OpType.PUT, "t", "1", '{"note":"n"}')
     assert op.checksum == put_checksum("t", "1", '{"note":"n"}')
-    assert op.subkey == subkey_text(row_key("public", "t", ["1"]))
+    assert op.subkey == subkey_text(row_key(row_key_prefix("public", "t"), ["1"]))
 
 
 async def test_every_update_in_a_transaction_is_an_operation_of_its_own(world: World) -> None:
@@ -147,7 +147,7 @@ async def test_truncate_removes_every_row_of_the_table_and_later_rows_stay(world
 
 
 async def test_an_unchanged_large_value_is_taken_from_what_was_kept(world: World) -> None:
-    note = "x" * 500
+    note = "x" * 600
     world.apply(insert("1", "a", note))
     world.apply(update("1", "b", UNCHANGED))
     [op] = await world.ops("b")
@@ -155,7 +155,7 @@ async def test_an_unchanged_large_value_is_taken_from_what_was_kept(world: World
 
 
 async def test_an_unchanged_large_value_survives_a_key_change(world: World) -> None:
-    note = "x" * 500
+    note = "x" * 600
     world.apply(insert("1", "a", note))
     world.apply(update("2", "a", UNCHANGED, old_id="1"))
     world.apply(update("2", "b", UNCHANGED))
@@ -211,7 +211,7 @@ async def test_what_stands_at_the_end_is_the_table_however_the_flushes_fall(
     for _ in range(30):
         changes: list[RowChange] = []
         for _ in range(draw.randrange(12)):
-            row_id, bucket, note = str(draw.randrange(6)), draw.choice("abc"), draw.choice(["n", "m", "x" * 200])
+            row_id, bucket, note = str(draw.randrange(6)), draw.choice("abc"), draw.choice(["n", "m", "x" * 600])
             if row_id not in table:
                 changes.append(insert(row_id, bucket, note))
                 table[row_id] = bucket, note
@@ -223,7 +223,7 @@ async def test_what_stands_at_the_end_is_the_table_however_the_flushes_fall(
                 del table[row_id]
                 table[new_id] = bucket, note
             else:
-                kept = len(table[row_id][1]) >= 100 and draw.random() < 0.5
+                kept = len(table[row_id][1]) >= 500 and draw.random() < 0.5
                 changes.append(update(row_id, bucket, UNCHANGED if kept else note))
                 table[row_id] = bucket, table[row_id][1] if kept else note
         world.apply(*changes)

@@ -289,8 +289,9 @@ class SqliteWriter:
         ]
         if kept:
             self._connection.executemany(
-                "INSERT OR REPLACE INTO current_row (table_id, row_key, memberships, lookups, row_values)"
-                " VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO current_row (table_id, row_key, memberships, lookups, row_values) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT (table_id, row_key) DO UPDATE SET memberships = excluded.memberships,"
+                " lookups = excluded.lookups, row_values = excluded.row_values",
                 kept,
             )
 

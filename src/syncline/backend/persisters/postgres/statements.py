@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from psycopg import sql
 
+from syncline.backend.limits import NAME_CHARACTERS_SHOWN_MAX
 from syncline.backend.persisters.base import Write, WriteRefused
 from syncline.backend.persisters.postgres.columns import ColumnKind, TableColumn, TableColumns
 from syncline.backend.persisters.postgres.values import postgres_text
@@ -51,7 +52,8 @@ def _values(write: Write, columns: TableColumns) -> list[tuple[TableColumn, str 
     for name, value in write.data.items():
         column = columns.get(name)
         if column is None:
-            raise WriteRefused("SCHEMA_MISMATCH", f"{write.table} has no column {name!r}.", operation_index=write.index)
+            message = f"{write.table} has no column {name[:NAME_CHARACTERS_SHOWN_MAX]!r}."
+            raise WriteRefused("SCHEMA_MISMATCH", message, operation_index=write.index)
         if not column.generated:
             values.append((column, postgres_text(value, column, operation_index=write.index)))
     return values

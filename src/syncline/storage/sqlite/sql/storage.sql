@@ -58,14 +58,16 @@ CREATE TABLE op (
 );
 CREATE INDEX op_bucket ON op (bucket);  -- holds (bucket, op_id)
 
+-- Row keys are hashes: kept in the index alone, so that a flush of new rows appends to the table and touches small index pages only.
 CREATE TABLE current_row (
+  id INTEGER PRIMARY KEY,
   table_id INTEGER NOT NULL,
   row_key BLOB NOT NULL,
   memberships TEXT NOT NULL,       -- JSON array of [bucket, object type, object id]
   lookups TEXT NOT NULL,           -- JSON array of [lookup, output]
-  row_values BLOB,                 -- values the source may leave out of an update; NULL where that cannot happen
-  PRIMARY KEY (table_id, row_key)
-) WITHOUT ROWID;
+  row_values BLOB                  -- values the source may leave out of an update; NULL where that cannot happen
+);
+CREATE UNIQUE INDEX current_row_key ON current_row (table_id, row_key);
 
 CREATE TABLE lookup_entry (
   version INTEGER NOT NULL,
