@@ -112,6 +112,14 @@ async def test_a_forged_owner_is_replaced_and_a_patch_gives_nothing_away(uploads
     assert rows(uploads.database) == [("a", "2", "ann")]
 
 
+@pytest.mark.requirement(137, missing="the owner syncs back to the device")
+@pytest.mark.parametrize("data", [{"name": "1"}, {"name": "1", "owner_id": None}])
+async def test_a_row_without_an_owner_on_the_device_gets_the_writer(uploads: Uploads, data: dict[str, Any]) -> None:
+    await uploads.succeed(put("a", **data))
+    await uploads.succeed(patch("a", owner_id=None))
+    assert rows(uploads.database) == [("a", "1", "ann")]
+
+
 @pytest.mark.requirement(136)
 async def test_a_put_on_another_users_row_is_refused_and_changes_nothing(uploads: Uploads) -> None:
     await uploads.succeed(put("a", name="hers"))
