@@ -17,6 +17,15 @@ Row = tuple[Any, ...]
 PUBLICATION_HINT = "Run on the source, as the owner of the tables:\nCREATE PUBLICATION powersync FOR ALL TABLES;"
 
 # Texts must not depend on the server's settings: the converters rely on these forms.
+# A peer that is gone without a word is noticed within about ten seconds, also while we wait for an answer.
+_LIVENESS: dict[str, Any] = {
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+
 _SESSION_OPTIONS = (
     "-c DateStyle=ISO -c TimeZone=UTC -c IntervalStyle=postgres -c extra_float_digits=1 -c bytea_output=hex"
     " -c row_security=off"  # a filtered copy would silently lack rows: Postgres raises instead
@@ -27,7 +36,7 @@ async def connect(conninfo: str, *, application_name: str, replication: bool = F
     """An autocommit connection whose texts have the forms that `values` reads. Raises SourceUnavailable."""
     parameters = conninfo_to_dict(conninfo)
     options = f"{parameters.get('options') or ''} {_SESSION_OPTIONS}".strip()
-    extra: dict[str, Any] = {"replication": "database"} if replication else {}
+    extra: dict[str, Any] = _LIVENESS | ({"replication": "database"} if replication else {})
     with source_errors():
         return await psycopg.AsyncConnection.connect(
             make_conninfo(

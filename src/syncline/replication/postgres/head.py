@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import LiteralString
+from collections.abc import Awaitable, Callable
+from typing import LiteralString, TypeVar
 
 import psycopg
 
@@ -13,6 +14,7 @@ from syncline.replication.postgres.lsn import pad_lsn
 
 __all__ = ["PostgresHead", "emit_marker", "read_head"]
 
+_T = TypeVar("_T")
 MARKER_PREFIX = "powersync"
 MARKER_CONTENT = b"ping"
 
@@ -45,20 +47,28 @@ class PostgresHead:
 
     async def head(self) -> str:
         """The position of everything committed so far. Raises SourceUnavailable."""
-        async with self._lock:
-            with source_errors():
-                return await read_head(await self._connected())
+        return await self._call(read_head)
 
     async def emit_marker(self) -> None:
         """Write a marker to the source's log. Raises SourceUnavailable."""
-        async with self._lock:
-            with source_errors():
-                await emit_marker(await self._connected())
+        await self._call(emit_marker)
 
     async def close(self) -> None:
         """Close the connection."""
         if self._connection is not None:
             await self._connection.close()
+
+    async def _call(self, call: Callable[[psycopg.AsyncConnection[Row]], Awaitable[_T]]) -> _T:
+        """Once more with a new connection, where the one at hand turns out to be dead: the source may have restarted."""
+        async with self._lock:
+            with source_errors():
+                connection = await self._connected()
+                try:
+                    return await call(connection)
+                except psycopg.OperationalError:
+                    if not connection.broken:
+                        raise
+                    return await call(await self._connected())
 
     async def _connected(self) -> psycopg.AsyncConnection[Row]:
         if self._connection is not None and not self._connection.broken and not self._connection.closed:

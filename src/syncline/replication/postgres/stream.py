@@ -46,6 +46,9 @@ __all__ = ["ReplicationStream"]
 
 BATCH_EVENTS_MAX = 4000  # events of one batch: bounds memory, and how long a commit waits behind others
 BATCH_BYTES_MAX = 8_000_000  # bytes of messages of one batch, the last one on top: bounds memory where rows are large
+ASK_AFTER_SILENCE_S = 2.0  # seconds without a byte of the source, after which each feedback asks for an answer
+SILENCE_MAX_S = 8.0  # seconds without a byte, although we asked: the connection is dead, whatever the kernel thinks
+START_TIMEOUT_S = 30.0  # seconds until the source begins to stream
 FEEDBACK_INTERVAL_S = 10.0  # seconds between status updates; the source gives up after wal_sender_timeout (60 s)
 
 _POSTGRES_EPOCH_S = 946_684_800
@@ -80,6 +83,8 @@ class ReplicationStream:
         self._acknowledged = 0
         self._feedback_due = True
         self._feedback_sent_s = 0.0
+        self._heard_s = 0.0
+        self._ask = False
         self._ended = False
         self._publication_gap = ""  # what the source said when it decoded changes without the publication
 
@@ -97,15 +102,19 @@ class ReplicationStream:
         )
         self._pgconn.nonblocking = 1
         self._pgconn.send_query(command.encode())
+        deadline_s = time.monotonic() + START_TIMEOUT_S
         while self._pgconn.flush() or self._pgconn.is_busy():
             await self._readable(FEEDBACK_INTERVAL_S)
             self._pgconn.consume_input()
+            if time.monotonic() > deadline_s:
+                raise SourceUnavailable(f"The source did not begin to stream within {START_TIMEOUT_S:.0f} s.")
         result = self._pgconn.get_result()
         if result is None or result.status != pq.ExecStatus.COPY_BOTH:
             raise _start_error(result)
 
     async def events(self) -> AsyncGenerator[list[SourceEvent]]:
         """Batches of events, until the source ends the stream (then SourceUnavailable)."""
+        self._heard_s = time.monotonic()
         while True:
             batch: list[SourceEvent] = []
             drained = await self._drain(batch)
@@ -119,8 +128,10 @@ class ReplicationStream:
             if drained:
                 if await self._readable(FEEDBACK_INTERVAL_S):
                     self._pgconn.consume_input()
+                    self._heard_s = time.monotonic()
                 else:
                     self._feedback_due = True
+                    self._check_silence()
 
     async def _drain(self, batch: list[SourceEvent]) -> bool:
         """Take what libpq holds; True when that is all, False when the batch is full."""
@@ -210,6 +221,15 @@ class ReplicationStream:
         self._decoders[message.id] = make_tuple_decoder([column.type_id for column in relation.columns], types)
         batch.append(RelationChanged(relation))
 
+    def _check_silence(self) -> None:
+        """A peer whose bytes are dropped on the way closes nothing: only asking finds out."""
+        silent_s = time.monotonic() - self._heard_s
+        if silent_s > SILENCE_MAX_S:
+            raise SourceUnavailable(
+                f"The source has been silent for {silent_s:.0f} s, although it was asked to answer."
+            )
+        self._ask = silent_s >= ASK_AFTER_SILENCE_S
+
     def _send_feedback_if_due(self) -> None:
         now_s = time.monotonic()
         if not self._feedback_due and now_s - self._feedback_sent_s < FEEDBACK_INTERVAL_S:
@@ -217,7 +237,8 @@ class ReplicationStream:
         self._feedback_due, self._feedback_sent_s = False, now_s
         clock_us = int((time.time() - _POSTGRES_EPOCH_S) * 1_000_000)
         position = self._acknowledged
-        self._pgconn.put_copy_data(b"r" + struct.pack(">QQQqB", position, position, position, clock_us, 0))
+        self._pgconn.put_copy_data(b"r" + struct.pack(">QQQqB", position, position, position, clock_us, self._ask))
+        self._ask = False
         self._pgconn.flush()
 
     async def _readable(self, timeout_s: float) -> bool:

@@ -188,7 +188,8 @@ class SqliteWriter:
                 return None
             last_op = max(self._last_op(), checkpoint_op or 0)
             self._connection.execute(
-                "UPDATE version SET checkpoint_op = ?, checkpoint_position = ?, state = ? WHERE number = ?",
+                "UPDATE version SET checkpoint_op = ?, checkpoint_position = max(coalesce(checkpoint_position, ''), ?),"
+                " state = ? WHERE number = ?",
                 (last_op, position, VersionState.ACTIVE.value, version),
             )
             if state == VersionState.PROCESSING.value:
