@@ -64,6 +64,17 @@ async def test_a_lost_connection_is_retryable_and_the_repeat_goes_through(upload
     assert await uploads.send(crud, client_id="c1") == [{"status": "success"}]
 
 
+async def test_connections_ended_while_idle_cost_one_retry_each_at_most(uploads: Uploads) -> None:
+    """A restart of the database, seen from the pool."""
+    await uploads.succeed(put("a", name="1"))
+    [(ended,)] = uploads.database.execute(
+        "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity"
+        " WHERE application_name = 'syncline-backend' AND datname = current_database()"
+    )
+    verdicts = [(await uploads.send([put("b", name="2")]))[0]["status"] for _ in range(ended + 1)]
+    assert verdicts == ["retryable_error"] * ended + ["success"]
+
+
 async def test_a_database_that_is_away_is_retryable(
     postgres_database: ScratchDatabase,
 ) -> None:
