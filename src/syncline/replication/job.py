@@ -138,7 +138,21 @@ class ReplicationJob:
                 log.warning(
                     "Version %d is replaced: %s", version.number, reason, extra={"event": "replication.replace"}
                 )
+        await self._name_orphaned_slots()
         return chosen or await self._start_version(identity)
+
+    async def _name_orphaned_slots(self) -> None:
+        """A slot of a storage that was deleted keeps the source's log for ever. It may be another service's: only name it."""
+        known = {version.slot_name for version in self._writer.versions()}
+        for name in await self._source.idle_slots(self._slot_name_prefix):
+            if name not in known:
+                log.warning(
+                    "Nobody uses the replication slot %s, and it keeps the source's log. Unless another service needs it, run on"
+                    " the source: SELECT pg_drop_replication_slot('%s');",
+                    name,
+                    name,
+                    extra={"event": "replication.orphaned_slot", "slot": name},
+                )
 
     async def _unfit(self, version: Version, identity: str) -> str:
         """Why a version cannot be gone on with; empty where it can."""

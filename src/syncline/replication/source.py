@@ -167,6 +167,10 @@ class Source(SourceHead, Protocol):
         """Whether the slot can still be streamed from."""
         ...
 
+    async def idle_slots(self, prefix: str) -> list[str]:
+        """Names of this database's slots that begin with `prefix` and that nobody streams from."""
+        ...
+
     async def drop_slot(self, slot_name: str) -> None:
         """Drop the slot if it is there, ending a walsender that still holds it."""
         ...

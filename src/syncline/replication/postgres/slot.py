@@ -11,7 +11,7 @@ from syncline.replication.postgres.connection import Row
 from syncline.replication.postgres.lsn import pad_lsn
 from syncline.replication.source import SlotState
 
-__all__ = ["check_slot_reaches", "create_slot", "drop_slot", "free_slot", "slot_state"]
+__all__ = ["check_slot_reaches", "create_slot", "drop_slot", "free_slot", "idle_slots", "slot_state"]
 
 RELEASE_TIMEOUT_S = 10.0  # seconds for a walsender to end after it was told to
 RELEASE_POLL_S = 0.02
@@ -42,6 +42,16 @@ async def check_slot_reaches(connection: psycopg.AsyncConnection[Row], name: str
     row = await cursor.fetchone()
     if row is not None and row[0] is not None and pad_lsn(row[0]) > position:
         raise SlotLost(f"The replication slot {name} is at {pad_lsn(row[0])}, past the stored position {position}.")
+
+
+async def idle_slots(connection: psycopg.AsyncConnection[Row], prefix: str) -> list[str]:
+    """Slots of this database whose names begin with `prefix` and that nobody streams from."""
+    cursor = await connection.execute(
+        "SELECT slot_name FROM pg_replication_slots WHERE database = current_database() AND NOT active"
+        " AND starts_with(slot_name, %s) ORDER BY slot_name",
+        (prefix,),
+    )
+    return [row[0] for row in await cursor.fetchall()]
 
 
 async def free_slot(connection: psycopg.AsyncConnection[Row], name: str) -> None:

@@ -13,7 +13,14 @@ from syncline.replication.postgres.catalog import PublishedTable, TypeCatalog, p
 from syncline.replication.postgres.checks import check_source
 from syncline.replication.postgres.connection import Row, connect, source_errors
 from syncline.replication.postgres.head import emit_marker, read_head
-from syncline.replication.postgres.slot import check_slot_reaches, create_slot, drop_slot, free_slot, slot_state
+from syncline.replication.postgres.slot import (
+    check_slot_reaches,
+    create_slot,
+    drop_slot,
+    free_slot,
+    idle_slots,
+    slot_state,
+)
 from syncline.replication.postgres.snapshot import copy_table
 from syncline.replication.postgres.stream import ReplicationStream
 from syncline.replication.source import Relation, SlotState, SnapshotChunk, SourceEvent
@@ -73,6 +80,11 @@ class PostgresSource:
         """Whether the slot can still be streamed from."""
         with source_errors():
             return await slot_state(await self._connected(), slot_name)
+
+    async def idle_slots(self, prefix: str) -> list[str]:
+        """Names of this database's slots that begin with `prefix` and that nobody streams from."""
+        with source_errors():
+            return await idle_slots(await self._connected(), prefix)
 
     async def drop_slot(self, slot_name: str) -> None:
         """Drop the slot if it is there, ending a walsender that still holds it."""
