@@ -1,6 +1,6 @@
 """`make requirements`: run the tests that are marked with requirement rows, and print the table.
 
-A row is PASS when all its tests pass, FAIL when one fails, PARTIAL when a test says what is still missing
+A row is PASS when its tests pass, FAIL when one fails, PARTIAL when each of them says that something is still missing
 (`@pytest.mark.requirement(25, missing="…")`), else "no test". With `--collect-only` nothing is run: the table shows which tests stand for
 which row. Row texts come from docs/internals/requirements.md.
 """
@@ -26,7 +26,7 @@ class Row:
 
     text: str
     tests: dict[str, str] = field(default_factory=dict[str, str])  # test -> outcome
-    missing: list[str] = field(default_factory=list[str])
+    missing: dict[str, str] = field(default_factory=dict[str, str])  # test -> what it leaves unproved
 
     @property
     def verdict(self) -> str:
@@ -35,8 +35,8 @@ class Row:
             return "no test"
         if any(outcome == "failed" for outcome in self.tests.values()):
             return "FAIL"
-        if self.missing:
-            return f"PARTIAL ({'; '.join(self.missing)})"
+        if self.missing.keys() >= self.tests.keys():
+            return f"PARTIAL ({'; '.join(sorted(set(self.missing.values())))})"
         if all(outcome == "skipped" for outcome in self.tests.values()):
             return "skipped"
         return "PASS"
@@ -87,7 +87,7 @@ class Collector:
             self._numbers[test].append(number)
             self._rows[number].tests.setdefault(test, "not run")
             if missing:
-                self._rows[number].missing.append(missing)
+                self._rows[number].missing[test] = missing
 
 
 def main() -> int:

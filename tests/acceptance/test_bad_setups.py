@@ -36,6 +36,7 @@ def signed(**claims: object) -> str:
     return jwt.encode(claims, SECRET, algorithm="HS256", headers={"kid": KEY_ID})
 
 
+@pytest.mark.requirement(108, 109, 111)
 def test_each_bad_token_gets_its_code(service: ServiceProcess) -> None:
     now_s = int(time.time())
     good = {"sub": "u1", "aud": AUDIENCE, "iat": now_s, "exp": now_s + 60}

@@ -58,7 +58,7 @@ def service(source: ScratchDatabase, tmp_path: Path) -> Generator[ServiceProcess
 
 @pytest.fixture
 def backend(source: ScratchDatabase, service: ServiceProcess) -> Generator[str]:
-    tables = {"lists": TablePolicy(owner="owner_id"), "todos": TablePolicy()}
+    tables = {"lists": TablePolicy(owner="owner_id"), "todos": TablePolicy(owner=None)}
     with running_backend(source.dsn, service_url=service.base_url, tables=tables) as url:
         yield url
 

@@ -21,7 +21,7 @@ class TablePolicy:
     be meant.
     """
 
-    owner: str | None = None
+    owner: str | None
     columns: Collection[str] | None = None
     table: str | None = None
 

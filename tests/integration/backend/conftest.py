@@ -25,7 +25,7 @@ CREATE TABLE lists (
 );
 CREATE TABLE "odd ""name"" 100%" (id uuid PRIMARY KEY, "a ""b"" 5%s" text);
 """
-TABLES = {"lists": TablePolicy(owner="owner_id"), "odd": TablePolicy(table='odd "name" 100%')}
+TABLES = {"lists": TablePolicy(owner="owner_id"), "odd": TablePolicy(owner=None, table='odd "name" 100%')}
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,9 @@ TEXTS_OF_VALUES = VALUES.map(json.dumps)
 async def test_every_value_is_taken_or_refused_for_good(uploads: Uploads, column: str, value: Any) -> None:
     if uploads.database.execute("SELECT to_regclass('types')") == [(None,)]:
         uploads.database.execute(TYPES_SQL)
-    typed = Uploads(make_backend(uploads.persister, {"types": TablePolicy()}), uploads.persister, uploads.database)
+    typed = Uploads(
+        make_backend(uploads.persister, {"types": TablePolicy(owner=None)}), uploads.persister, uploads.database
+    )
     for entry in (put(ID, table="types"), patch(ID, table="types")):
         [result] = await typed.send([entry | {"op_data": {column: value}}])
         if result["status"] != "success":

@@ -82,7 +82,7 @@ async def test_names_with_quotes_and_percent_signs_are_names(uploads: Uploads) -
 
 @pytest.mark.parametrize(
     ("policy", "missing"),
-    [(TablePolicy(table="nowhere"), "does not exist"), (TablePolicy(owner="team"), "no column team")],
+    [(TablePolicy(owner=None, table="nowhere"), "does not exist"), (TablePolicy(owner="team"), "no column team")],
 )
 async def test_a_policy_for_what_the_database_has_not_is_named(
     uploads: Uploads, policy: TablePolicy, missing: str

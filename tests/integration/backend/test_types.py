@@ -34,7 +34,9 @@ BYTES = b"\x00\xfftext"
 @pytest.fixture
 def typed(uploads: Uploads) -> Uploads:
     uploads.database.execute(TYPES_SQL)
-    return Uploads(make_backend(uploads.persister, {"types": TablePolicy()}), uploads.persister, uploads.database)
+    return Uploads(
+        make_backend(uploads.persister, {"types": TablePolicy(owner=None)}), uploads.persister, uploads.database
+    )
 
 
 async def stored(uploads: Uploads, column: str, value: Any) -> Any:

@@ -38,7 +38,7 @@ def test_a_backend_without_a_policy_refuses_to_start() -> None:
         make_backend(tables={})
 
 
-@pytest.mark.parametrize("wrong", [{"owner": "id"}, {"owner": ""}, {"columns": "name"}])
+@pytest.mark.parametrize("wrong", [{"owner": "id"}, {"owner": ""}, {"owner": None, "columns": "name"}])
 def test_a_policy_that_cannot_be_meant_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         TablePolicy(**wrong)
@@ -85,22 +85,22 @@ async def test_a_patch_cannot_give_a_row_away() -> None:
 
 
 async def test_a_table_open_to_everybody_has_no_owner() -> None:
-    write = await only_write(operation(op_data={"owner_id": "bob"}), TablePolicy())
+    write = await only_write(operation(op_data={"owner_id": "bob"}), TablePolicy(owner=None))
     assert (write.owner, write.data) == (None, {"owner_id": "bob"})
 
 
 async def test_an_id_inside_the_data_does_not_count() -> None:
-    write = await only_write(operation(op_data={"id": "other", "name": "x"}), TablePolicy())
+    write = await only_write(operation(op_data={"id": "other", "name": "x"}), TablePolicy(owner=None))
     assert (write.id, write.data) == ("l1", {"name": "x"})
 
 
 async def test_a_delete_carries_no_data() -> None:
-    write = await only_write(operation("DELETE", op_data={"anything": 1}), TablePolicy(columns=["name"]))
+    write = await only_write(operation("DELETE", op_data={"anything": 1}), TablePolicy(owner=None, columns=["name"]))
     assert write.data == {}
 
 
 async def test_a_table_can_have_another_name_in_the_database() -> None:
-    assert (await only_write(operation(), TablePolicy(table="app_lists"))).table == "app_lists"
+    assert (await only_write(operation(), TablePolicy(owner=None, table="app_lists"))).table == "app_lists"
 
 
 async def test_a_batch_stops_at_the_first_refusal() -> None:
