@@ -6,7 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.rig import ServiceProcess, token
+from bench.rig import BenchService, token
 from syncline.client import BackendConnector, Column, Credentials, Schema, SyncDatabase, Table
 
 __all__ = ["first_sync"]
@@ -29,7 +29,7 @@ SCHEMA = Schema(
 
 
 class _Connector(BackendConnector):
-    def __init__(self, service: ServiceProcess) -> None:
+    def __init__(self, service: BenchService) -> None:
         self._service = service
 
     async def fetch_credentials(self) -> Credentials:
@@ -40,7 +40,7 @@ class _Connector(BackendConnector):
         """Nothing is written on this device."""
 
 
-async def first_sync(service: ServiceProcess, rows: int) -> float:
+async def first_sync(service: BenchService, rows: int) -> float:
     """Seconds from `connect` to a first sync of all rows, readable through the view."""
     with tempfile.TemporaryDirectory(prefix="syncline-bench-") as folder:
         async with SyncDatabase(Path(folder) / "app.db", schema=SCHEMA) as db:

@@ -18,7 +18,7 @@ import orjson
 from bench import bare_app
 from bench.client_sync import first_sync
 from bench.raw_stream import RawStream, new_session
-from bench.rig import ServiceProcess, connect, cpu_seconds, fill, free_port, make_table, postgres, wait_until
+from bench.rig import BenchService, connect, cpu_seconds, fill, free_port, make_table, postgres, wait_until
 from bench.table import Figure
 
 __all__ = ["run"]
@@ -29,7 +29,7 @@ REPEATS = 3  # the best of these: the machine is shared
 
 def run(*, rows: int) -> Generator[Figure]:
     """All figures of a first download of `rows` rows."""
-    with postgres() as server, ServiceProcess(server.dsn()) as service:
+    with postgres() as server, BenchService(server.dsn()) as service:
         make_table(server.dsn())
         with connect(server.dsn()) as connection:
             fill(connection, rows)
@@ -55,7 +55,7 @@ def run(*, rows: int) -> Generator[Figure]:
         )
 
 
-async def _download(service: ServiceProcess) -> tuple[float, bytes]:
+async def _download(service: BenchService) -> tuple[float, bytes]:
     """Seconds from the request to the end of the first checkpoint, and what came."""
     received = bytearray()
     started = time.perf_counter()

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import psycopg
 
 from bench.raw_stream import RawStream, new_session
-from bench.rig import ServiceProcess, fill, make_table, postgres
+from bench.rig import BenchService, fill, make_table, postgres
 from bench.rig import connect as connect_source
 from bench.table import Figure, percentile
 from bench.walsender import BareWalsender
@@ -31,7 +31,7 @@ _INSERT_ALL = (
 
 def run(*, commits: int, streams: int) -> Generator[Figure]:
     """`commits` samples with one stream, the same among `streams` others, and one transaction for all of them."""
-    with postgres() as server, ServiceProcess(server.dsn()) as service:
+    with postgres() as server, BenchService(server.dsn()) as service:
         dsn = server.dsn()
         make_table(dsn)
         with connect_source(dsn) as connection:
@@ -84,14 +84,14 @@ def _fan_out_baseline(dsn: str, rows: int) -> list[float]:
     return times_ms
 
 
-async def _measure(dsn: str, service: ServiceProcess, commits: int) -> list[float]:
+async def _measure(dsn: str, service: BenchService, commits: int) -> list[float]:
     async with new_session() as session, RawStream(session, service, "reader") as stream, _source(dsn) as source:
         await stream.line_with(b"checkpoint_complete")
         return [await _sample(source, stream, f"alone-{n}") for n in range(commits)]
 
 
 async def _measure_among(
-    dsn: str, service: ServiceProcess, commits: int, streams: int
+    dsn: str, service: BenchService, commits: int, streams: int
 ) -> tuple[list[float], list[float]]:
     """Samples among idle streams, then the time until all of those have a row of one transaction."""
     async with AsyncExitStack() as stack:

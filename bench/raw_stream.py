@@ -7,7 +7,7 @@ from types import TracebackType
 
 import aiohttp
 
-from bench.rig import ServiceProcess, token
+from bench.rig import BenchService, token
 from syncline.protocol.ndjson import LineSplitter
 
 __all__ = ["RawStream", "new_session"]
@@ -23,7 +23,7 @@ def new_session() -> aiohttp.ClientSession:
 class RawStream:
     """One user's stream over HTTP, as NDJSON."""
 
-    def __init__(self, session: aiohttp.ClientSession, service: ServiceProcess, user_id: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, service: BenchService, user_id: str) -> None:
         self._session = session
         self._url = f"{service.base_url}/sync/stream"
         self._headers = {"Authorization": f"Token {token(user_id)}", "Content-Type": "application/json"}

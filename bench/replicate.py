@@ -6,7 +6,7 @@ import time
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 
-from bench.rig import ServiceProcess, connect, cpu_seconds, fill, make_table, postgres, wait_until
+from bench.rig import BenchService, connect, cpu_seconds, fill, make_table, postgres, wait_until
 from bench.storage_wall import StorageProbe, append_again
 from bench.table import Figure
 from bench.walsender import BareWalsender
@@ -25,7 +25,7 @@ END $$
 
 def run(*, rows: int, transaction_rows: int, transactions: int) -> Generator[Figure]:
     """All figures of replication. `rows` are copied; the transactions come after."""
-    with postgres() as server, ServiceProcess(server.dsn()) as service, closing(StorageProbe(service.storage)) as probe:
+    with postgres() as server, BenchService(server.dsn()) as service, closing(StorageProbe(service.storage)) as probe:
         make_table(server.dsn())
         with connect(server.dsn()) as connection:
             fill(connection, rows)
@@ -47,7 +47,7 @@ def run(*, rows: int, transaction_rows: int, transactions: int) -> Generator[Fig
             yield from figures
 
 
-def _snapshot(dsn: str, service: ServiceProcess, probe: StorageProbe, rows: int) -> Generator[Figure]:
+def _snapshot(dsn: str, service: BenchService, probe: StorageProbe, rows: int) -> Generator[Figure]:
     """The first copy, from the moment that it begins to the first visible checkpoint."""
     with connect(dsn) as connection:
         connection.execute("VACUUM ANALYZE items")
@@ -73,7 +73,7 @@ def _snapshot(dsn: str, service: ServiceProcess, probe: StorageProbe, rows: int)
 
 @contextmanager
 def _streamed(
-    dsn: str, service: ServiceProcess, probe: StorageProbe, what: str, rows: int, *, commits: int = 1
+    dsn: str, service: BenchService, probe: StorageProbe, what: str, rows: int, *, commits: int = 1
 ) -> Generator[list[Figure]]:
     """Time what the block does, from its end (from its beginning where it is many commits) to the visible checkpoint."""
     figures: list[Figure] = []

@@ -9,7 +9,7 @@ import pytest
 
 from syncline.client import BackendConnector, Credentials, SyncDatabase
 from syncline.testing.postgres import ScratchDatabase
-from tests.support.service_process import ServiceProcess
+from syncline.testing.service_process import ServiceProcess
 
 SYNC_CONFIG = """
 config: {edition: 3}

@@ -14,8 +14,8 @@ import pytest
 from syncline.client import Column, Schema, SyncDatabase, Table
 from syncline.embedded import EmbeddedPostgres
 from syncline.testing.postgres import ScratchDatabase
+from syncline.testing.service_process import AUDIENCE, KEY_ID, SECRET, ServiceProcess, free_port, token
 from tests.acceptance.conftest import PUBLICATION, SOURCE_SQL, SYNC_CONFIG, TokenOnly
-from tests.support.service_process import AUDIENCE, KEY_ID, SECRET, ServiceProcess, free_port, token
 
 SCHEMA = Schema([Table("lists", [Column.text("name"), Column.text("owner_id")])])
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from syncline.backend import TablePolicy
 from syncline.client import Column, HttpConnector, Schema, SyncDatabase, Table
 from syncline.testing.postgres import ScratchDatabase
+from syncline.testing.service_process import ServiceProcess
 from syncline.testing.waiting import eventually
 from tests.support.backend_server import running_backend
-from tests.support.service_process import ServiceProcess
 
 SCHEMA = Schema([Table("lists", [Column.text("name"), Column.text("owner_id")])])
 

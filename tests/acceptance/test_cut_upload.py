@@ -14,8 +14,8 @@ import pytest
 from syncline.backend import TablePolicy
 from syncline.testing.postgres import ScratchDatabase
 from syncline.testing.proxy import Direction, FaultyProxy
+from syncline.testing.service_process import ServiceProcess
 from tests.support.backend_server import running_backend
-from tests.support.service_process import ServiceProcess
 
 ROOT = Path(__file__).parents[2]
 # The effects are counted by the database itself: an upsert that runs twice would look the same otherwise.

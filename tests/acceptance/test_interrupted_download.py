@@ -15,9 +15,9 @@ from syncline.client import Column, Schema, SyncDatabase, Table
 from syncline.testing import proxy as proxy_module
 from syncline.testing.postgres import ScratchDatabase
 from syncline.testing.proxy import FaultyProxy, ProxiedConnection
+from syncline.testing.service_process import ServiceProcess, token
 from syncline.testing.waiting import eventually
 from tests.acceptance.conftest import SYNC_CONFIG, TokenOnly
-from tests.support.service_process import ServiceProcess, token
 
 SCHEMA = Schema([Table("lists", [Column.text("name"), Column.text("owner_id")])])
 ROWS = 60_000

@@ -11,9 +11,9 @@ import pytest
 
 from syncline.client import Column, Schema, SyncDatabase, Table
 from syncline.testing.postgres import ScratchDatabase
+from syncline.testing.service_process import ServiceProcess, token
 from syncline.testing.waiting import eventually
 from tests.acceptance.conftest import SYNC_CONFIG, TokenOnly
-from tests.support.service_process import ServiceProcess, token
 
 SCHEMA = Schema([Table("lists", [Column.text("name"), Column.text("owner_id")])])
 READER = "syncline_reader"

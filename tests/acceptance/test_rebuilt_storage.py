@@ -8,9 +8,9 @@ from pathlib import Path
 
 from syncline.client import Column, Schema, SyncDatabase, Table
 from syncline.testing.postgres import ScratchDatabase
+from syncline.testing.service_process import ServiceProcess, token
 from syncline.testing.waiting import eventually
 from tests.acceptance.conftest import TokenOnly
-from tests.support.service_process import ServiceProcess, token
 
 SCHEMA = Schema([Table("lists", [Column.text("name"), Column.text("owner_id")])])
 

@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 
 from syncline.testing.postgres import ScratchDatabase
+from syncline.testing.service_process import ServiceProcess, token
 from tests.conformance.golden import check_conversation, segments
-from tests.support.service_process import ServiceProcess, token
 
 GOLDEN = Path(__file__).parents[1] / "fixtures" / "golden"
 LIST_1, LIST_2 = "11111111-0000-4000-8000-000000000001", "11111111-0000-4000-8000-000000000002"

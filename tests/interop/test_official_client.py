@@ -10,10 +10,10 @@ import pytest
 
 from syncline.backend import TablePolicy
 from syncline.testing.postgres import ScratchDatabase
+from syncline.testing.service_process import ServiceProcess, token
 from syncline.testing.waiting import eventually
 from tests.interop.node_client import NodeClient
 from tests.support.backend_server import running_backend
-from tests.support.service_process import ServiceProcess, token
 
 SOURCE_SQL = """
 CREATE TABLE lists (id uuid PRIMARY KEY, name text NOT NULL, owner_id text NOT NULL);

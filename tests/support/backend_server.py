@@ -15,7 +15,7 @@ from syncline.auth.signer import TokenSigner
 from syncline.backend import BackendAuth, SyncBackend, TablePolicy
 from syncline.backend.persisters.postgres import PostgresPersister
 from syncline.backend.starlette import backend_routes, development_login
-from tests.support.service_process import AUDIENCE, KEY_ID, SECRET
+from syncline.testing.service_process import AUDIENCE, KEY_ID, SECRET
 
 __all__ = ["running_backend"]
 

@@ -16,7 +16,7 @@ from types import TracebackType
 import jwt
 import yaml
 
-__all__ = ["AUDIENCE", "SECRET", "ServiceProcess", "free_port", "token"]
+__all__ = ["AUDIENCE", "KEY_ID", "SECRET", "ServiceProcess", "free_port", "token"]
 
 SECRET = b"syncline-test-secret-0123456789abcdef"
 KEY_ID = "test"
@@ -73,8 +73,8 @@ class ServiceProcess:
         """Everything the process wrote so far."""
         return self.log_path.read_text() if self.log_path.exists() else ""
 
-    def start(self, *, wait_ready: bool = True) -> None:
-        """Start, and wait until streams are served."""
+    def start(self, *, wait_ready: bool = True, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Start, and wait until streams are served: the copy of the source is in that time."""
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "syncline.cli.main", "start", "-c", "service.yaml"],
@@ -84,7 +84,7 @@ class ServiceProcess:
                 env=os.environ | {"PYTHONUNBUFFERED": "1"},
             )
         if wait_ready:
-            self.wait_ready()
+            self.wait_ready(timeout_s)
 
     def wait_ready(self, timeout_s: float = START_TIMEOUT_S) -> None:
         """Return when the readiness probe says yes."""
@@ -106,6 +106,12 @@ class ServiceProcess:
         while text not in self.log:
             assert time.monotonic() < deadline, f"{text!r} is not in the log:\n{self.log}"
             time.sleep(0.02)
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running service."""
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def running(self) -> bool:
