@@ -279,14 +279,15 @@ class ChangeApplier:
     def _values_to_keep(self, table: FollowedTable, row: tuple[SyncValue, ...]) -> tuple[SyncValue, ...] | None:
         if not table.toastable:
             return None
-        if table.stored.id in self._keep_all_values:
-            return row
-        size = 0
+        size = TOAST_FROM_BYTES if table.stored.id in self._keep_all_values else 0
         for index, bytes_per_character in table.toastable:
             value = row[index]
             if isinstance(value, (str, bytes)):
                 size += len(value) * bytes_per_character
-        return row if size >= TOAST_FROM_BYTES else None
+        if size < TOAST_FROM_BYTES:
+            return None
+        self._batch_bytes += size
+        return row
 
     def _keep(self, stored: StoredTable, key: bytes, row: CurrentRow | None) -> None:
         """Remember what became of a row; flush where the batch is full."""

@@ -35,6 +35,18 @@ async def test_chunks_are_bounded_and_tell_progress(
     assert (progress[0] > 0, progress[-1]) == (True, 1.0)
 
 
+async def test_large_rows_come_in_smaller_chunks(
+    database: ScratchDatabase, source: PostgresSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot_module, "SNAPSHOT_CHUNK_BYTES", 100_000)
+    database.execute("CREATE TABLE large (id int PRIMARY KEY, body text)")
+    database.execute("INSERT INTO large SELECT n, repeat('x', 30000) FROM generate_series(1, 20) n")
+    [relation] = [relation for relation in await source.relations(ALL_TABLES) if relation.name == "large"]
+    sizes = [len(chunk.rows) async for chunk in source.snapshot(relation)]
+    assert sum(sizes) == 20
+    assert max(sizes) == 4
+
+
 async def test_copied_and_streamed_rows_are_the_same(database: ScratchDatabase, source: PostgresSource) -> None:
     database.execute(
         "CREATE TABLE t (a bool, b int8, c float4, d numeric, e bytea, f timestamptz, g time, h text[], i jsonb, j int4range, k date)"

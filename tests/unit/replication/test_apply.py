@@ -14,7 +14,7 @@ from syncline.protocol.ops import OpType, put_checksum, remove_checksum
 from syncline.replication import apply as apply_module
 from syncline.replication.apply import ChangeApplier, TableNeedsCopy
 from syncline.replication.source import UNCHANGED, ChangeKind, Column, Relation, RowChange, RowValue
-from syncline.storage.model import OpRow, StoredTable, row_key, row_key_prefix, subkey_text
+from syncline.storage.model import FlushBatch, OpRow, StoredTable, row_key, row_key_prefix, subkey_text
 from syncline.storage.sqlite import SqliteStorage
 from syncline.sync_config.plan import EvaluatedLookup, EvaluatedRow, RowEvaluation, RowEvaluator, SyncPlan
 
@@ -197,6 +197,25 @@ async def test_a_second_copy_of_a_table_takes_back_what_the_first_one_left(world
     world.applier.copy(RELATION, [("1", "b", "n"), ("2", "a", "n")], look_up=True)
     world.apply()
     assert await world.story("a") == ["PUT 1", "PUT 2", "REMOVE 1", "PUT 2"]
+
+
+async def test_large_rows_are_flushed_before_they_fill_the_memory(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apply_module, "FLUSH_BYTES_MAX", 10_000)
+    flushed: list[int] = []
+    flush = world.writer.flush
+
+    def counting_flush(version: int, batch: FlushBatch) -> int:
+        flushed.append(len(batch.rows))
+        return flush(version, batch)
+
+    monkeypatch.setattr(world.writer, "flush", counting_flush)
+    for bucket in ("a", None):  # also where a row stands in no bucket, and only its values are kept
+        flushed.clear()
+        world.apply(*(insert(f"{bucket}{number}", bucket, "x" * 3000) for number in range(20)))
+        assert len(flushed) >= 5
+        assert max(flushed) <= 4
 
 
 async def test_what_stands_at_the_end_is_the_table_however_the_flushes_fall(

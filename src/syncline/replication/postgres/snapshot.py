@@ -19,9 +19,12 @@ from syncline.replication.postgres.types import TypeInfo
 from syncline.replication.postgres.values import Converter, as_it_is, make_converter
 from syncline.replication.source import Relation, SnapshotChunk
 
-__all__ = ["SNAPSHOT_CHUNK_ROWS", "copy_table", "parse_row"]
+__all__ = ["SNAPSHOT_CHUNK_BYTES", "SNAPSHOT_CHUNK_ROWS", "copy_table", "parse_row"]
 
-SNAPSHOT_CHUNK_ROWS = 4000  # rows handed over at a time: two flushes
+SNAPSHOT_CHUNK_ROWS = 4000  # rows handed over at a time
+SNAPSHOT_CHUNK_BYTES = (
+    8_000_000  # bytes of COPY text after which fewer are handed over: large rows must not fill the memory
+)
 SNAPSHOT_RANGE_BLOCKS = 1024  # pages of one COPY (8 MB): how often progress is told
 
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
@@ -36,15 +39,17 @@ async def copy_table(
     try:
         blocks = await _lock_and_measure(connection, table.relation)
         rows: list[tuple[SyncValue, ...]] = []
+        size = 0
         for start in range(0, max(blocks, 1), SNAPSHOT_RANGE_BLOCKS):
             end = start + SNAPSHOT_RANGE_BLOCKS
             query = _range_query(table, start, end if end < blocks else None)
             async with connection.cursor() as reading, reading.copy(query) as copy:
                 async for data in copy:
                     rows.append(parse_row(bytes(data), converters))
-                    if len(rows) >= SNAPSHOT_CHUNK_ROWS:
+                    size += len(data)
+                    if len(rows) >= SNAPSHOT_CHUNK_ROWS or size >= SNAPSHOT_CHUNK_BYTES:
                         yield SnapshotChunk(rows, start / max(blocks, 1))
-                        rows = []
+                        rows, size = [], 0
         yield SnapshotChunk(rows, 1.0)
     finally:
         if not connection.closed:
