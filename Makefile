@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
+POSTGRES_VERSIONS ?= 14 15 16 17 18
 
 .PHONY: setup check test soak demo bench docs requirements lint types imports unit clean
 
@@ -34,8 +35,13 @@ unit: $(READY)
 test: check  ## everything: real Postgres, real sockets, the official client
 	$(BIN)/pytest -q --ignore=tests/unit --ignore=tests/architecture
 
-soak: $(READY)  ## the long property and fault runs, whole
+soak: $(READY)  ## the long property and fault runs, whole, and every supported Postgres version
 	HYPOTHESIS_PROFILE=deep SYNCLINE_SOAK=1 $(BIN)/pytest -q --timeout=3600 $(ARGS)
+	for version in $(POSTGRES_VERSIONS); do \
+	  echo "Postgres $$version" && \
+	  SYNCLINE_POSTGRES_BIN=$$($(BIN)/python -m tools.postgres_versions $$version) \
+	  $(BIN)/pytest -q --timeout=3600 tests/integration tests/conformance tests/acceptance || exit 1; \
+	done
 
 demo: $(READY)  ## Postgres, service, backend and three devices; ARGS=--check plays the scenario by itself
 	$(BIN)/syncline demo $(ARGS)

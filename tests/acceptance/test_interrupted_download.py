@@ -35,9 +35,10 @@ def service(source: ScratchDatabase, tmp_path: Path) -> Generator[ServiceProcess
 
 
 def positions_asked_for(connection: ProxiedConnection) -> dict[str, int]:
-    """Bucket positions in the recorded request."""
-    body = bytes(connection.sent).split(b"\r\n\r\n", 1)[1]
-    return {bucket["name"]: int(bucket["after"]) for bucket in json.loads(body).get("buckets", [])}
+    """Bucket positions in the last recorded request; a connection may have served others before."""
+    bodies = [part for part in bytes(connection.sent).split(b"\r\n\r\n")[1:] if part.startswith(b"{")]
+    body, _ = json.JSONDecoder().raw_decode(bodies[-1].decode())
+    return {bucket["name"]: int(bucket["after"]) for bucket in body.get("buckets", [])}
 
 
 def ops_received(connection: ProxiedConnection) -> list[int]:

@@ -178,4 +178,6 @@ async def test_a_marker_passes_the_head_where_nobody_writes(source: PostgresSour
     async with following(source) as follower:
         head = await source.head()
         await follower.caught_up()
-    assert any(isinstance(event, Marker) and event.ours and event.position >= head for event in follower.events)
+    # Before Postgres 17 a marker is flushed at once only as a transaction of its own, so it comes as that transaction's end.
+    ours = [e for e in follower.events if isinstance(e, TransactionEnd) or (isinstance(e, Marker) and e.ours)]
+    assert any(event.position >= head for event in ours)
