@@ -16,6 +16,7 @@ from syncline.backend.policies import TablePolicy
 from syncline.backend.tokens import AuthenticatedUser, BackendAuth
 from syncline.errors import ConfigError, RequestInvalid
 from syncline.protocol.crud import (
+    CrudBatch,
     CrudOperation,
     CrudTransaction,
     FailedOperation,
@@ -24,7 +25,7 @@ from syncline.protocol.crud import (
     UpdateType,
     UploadResponse,
     content_hash,
-    decode_crud_batch,
+    decode_upload,
 )
 
 __all__ = ["SyncBackend"]
@@ -61,9 +62,21 @@ class SyncBackend:
         """Close the database connections."""
         await self.persister.close()
 
-    async def handle_upload(self, body: bytes, user: AuthenticatedUser) -> UploadResponse:
-        """Apply a batch; one result per transaction, in order. Raises RequestInvalid for a body that is no batch."""
-        batch = decode_crud_batch(body)
+    async def handle_upload(self, body: bytes, user: AuthenticatedUser) -> UploadResponse | TransactionResult:
+        """Apply an upload: a batch gets one result per transaction, in order; the first form (one transaction alone) gets its result.
+
+        Raises RequestInvalid for a body that is neither.
+        """
+        upload = decode_upload(body)
+        if isinstance(upload, CrudTransaction):
+            return (await self._apply_batch(CrudBatch([upload]), user)).results[0]
+        return await self._apply_batch(upload, user)
+
+    async def next_checkpoint(self, client_id: str, user: AuthenticatedUser) -> int:
+        """Count a custom write checkpoint up, for the user of the token and this device. Raises RetryLater."""
+        return await self.persister.next_checkpoint(user.user_id, client_id[:CLIENT_ID_CHARACTERS_MAX])
+
+    async def _apply_batch(self, batch: CrudBatch, user: AuthenticatedUser) -> UploadResponse:
         if batch.client_id is not None and len(batch.client_id) > CLIENT_ID_CHARACTERS_MAX:
             raise RequestInvalid([f"client_id is longer than {CLIENT_ID_CHARACTERS_MAX} characters"])
         results: list[TransactionResult] = []

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from syncline.backend.core import SyncBackend
 from syncline.backend.limits import BODY_BYTES_MAX
+from syncline.backend.persisters.base import RetryLater
 from syncline.backend.tokens import AuthenticatedUser
 from syncline.errors import AuthError, RequestInvalid
 
@@ -54,6 +55,7 @@ def backend_routes(backend: SyncBackend, *, current_user: CurrentUser) -> list[R
     handlers = _Handlers(backend, current_user)
     return [
         Route("/api/data", handlers.upload, methods=["POST"]),
+        Route("/api/data/checkpoint", handlers.checkpoint, methods=["PUT"]),
         Route("/api/auth/token", handlers.token, methods=["GET"]),
         Route("/api/powersync/config", handlers.config, methods=["GET"]),
         *(
@@ -84,6 +86,20 @@ class _Handlers:
             return _message(400, "The upload ended early.")  # nobody hears it; no transaction was looked at
         return Response(msgspec.json.encode(answer), media_type="application/json")
 
+    async def checkpoint(self, request: Request) -> Response:
+        """A custom write checkpoint. Whose it is, the token says; a `user_id` in the body is ignored."""
+        try:
+            user = await self._backend.auth.authenticate(request.headers.get("authorization"))
+            asked = msgspec.json.decode(await _read_body(request), type=_CheckpointRequest)
+            value = await self._backend.next_checkpoint(asked.client_id, user)
+        except AuthError as exc:
+            return _refused(exc)
+        except (msgspec.DecodeError, _BodyTooLarge) as exc:
+            return _message(400, f"The body must be a JSON object with `client_id`: {exc}")
+        except RetryLater as exc:
+            return _message(503, str(exc))
+        return JSONResponse({"checkpoint": str(value)})
+
     async def token(self, request: Request) -> Response:
         user = await self._signed_in(request)
         if isinstance(user, Response):
@@ -110,6 +126,10 @@ class _Handlers:
         except AuthError as exc:
             return _refused(exc)
         return user or _message(401, "Nobody is signed in.")
+
+
+class _CheckpointRequest(msgspec.Struct):
+    client_id: str
 
 
 class _BodyTooLarge(Exception):

@@ -27,6 +27,7 @@ __all__ = [
     "UploadResponse",
     "content_hash",
     "decode_crud_batch",
+    "decode_upload",
     "decode_upload_response",
 ]
 
@@ -115,18 +116,50 @@ def decode_crud_batch(body: bytes) -> CrudBatch:
         batch = _batch_decoder.decode(body)
     except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as exc:
         raise RequestInvalid([str(exc)]) from exc
+    _check(batch.transactions)
+    return batch
+
+
+class _Shape(msgspec.Struct):
+    """Which form of the write API a body has."""
+
+    transactions: msgspec.Raw = msgspec.Raw(b"")
+    crud: msgspec.Raw = msgspec.Raw(b"")
+
+
+_shape_decoder = msgspec.json.Decoder(_Shape)
+_transaction_decoder = msgspec.json.Decoder(CrudTransaction)
+
+
+def decode_upload(body: bytes) -> CrudBatch | CrudTransaction:
+    """Parse and check an upload in either form: `transactions` is the batch, `crud` the first form, one transaction alone.
+
+    Raises RequestInvalid with what is wrong, where.
+    """
+    try:
+        shape = _shape_decoder.decode(body)
+        if bytes(shape.transactions) or not bytes(shape.crud):
+            return decode_crud_batch(body)
+        transaction = _transaction_decoder.decode(body)
+    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as exc:
+        raise RequestInvalid([str(exc)]) from exc
+    _check([transaction])
+    return transaction
+
+
+def _check(transactions: list[CrudTransaction]) -> None:
+    """Raise RequestInvalid for what the types do not say."""
     problems: list[str] = []
-    if not 1 <= len(batch.transactions) <= TRANSACTIONS_MAX:
-        problems.append(f"transactions must have 1 to {TRANSACTIONS_MAX} entries, got {len(batch.transactions)}")
+    if not 1 <= len(transactions) <= TRANSACTIONS_MAX:
+        problems.append(f"transactions must have 1 to {TRANSACTIONS_MAX} entries, got {len(transactions)}")
     problems += [
-        f"transactions[{i}].crud is empty" for i, transaction in enumerate(batch.transactions) if not transaction.crud
+        f"transactions[{i}].crud is empty" for i, transaction in enumerate(transactions) if not transaction.crud
     ]
-    operations = sum(len(transaction.crud) for transaction in batch.transactions)
+    operations = sum(len(transaction.crud) for transaction in transactions)
     if operations > OPERATIONS_MAX:
         problems.append(f"{operations} operations in one request, at most {OPERATIONS_MAX} are allowed")
     if problems:
         raise RequestInvalid(problems)
-    return batch
 
 
 def decode_upload_response(body: bytes) -> UploadResponse:

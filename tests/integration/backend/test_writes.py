@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from syncline.backend import AuthenticatedUser
+from syncline.protocol.crud import ResultStatus, TransactionResult
 from syncline.testing.postgres import ScratchDatabase
 from tests.integration.backend.conftest import Uploads, delete, patch, put
 
@@ -175,3 +178,18 @@ async def test_the_answer_comes_after_the_commit_never_before(uploads: Uploads) 
         async with asyncio.timeout(DEADLINE_S):
             assert await answer == [{"status": "success"}]
         assert other.execute("SELECT id FROM lists").fetchall() == [("a",)]
+
+
+@pytest.mark.requirement(127, 152)
+async def test_both_forms_of_the_write_api_and_checkpoints_work_on_postgres(uploads: Uploads) -> None:
+    """The batch is what all other tests here send; this one sends the first form, and counts checkpoints."""
+    ann = AuthenticatedUser("ann")
+    body = json.dumps({"crud": [put("l1", name="first form")]}).encode()
+    assert await uploads.backend.handle_upload(body, ann) == TransactionResult(ResultStatus.SUCCESS)
+    assert uploads.database.execute("SELECT name, owner_id FROM lists") == [("first form", "ann")]
+    counts = await asyncio.gather(*(uploads.backend.next_checkpoint("phone", ann) for _ in range(5)))
+    assert sorted(counts) == [1, 2, 3, 4, 5]
+    assert await uploads.backend.next_checkpoint("laptop", ann) == 1
+    assert await uploads.backend.next_checkpoint("phone", AuthenticatedUser("bob")) == 1
+    rows = uploads.database.execute("SELECT user_id, client_id, checkpoint FROM syncline_checkpoints ORDER BY 1, 2")
+    assert rows == [("ann", "laptop", 1), ("ann", "phone", 5), ("bob", "phone", 1)]

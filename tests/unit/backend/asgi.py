@@ -29,6 +29,7 @@ class RecordingPersister:
     identities: list[UploadIdentity | None] = field(default_factory=list[UploadIdentity | None])
     refusals: list[TransactionResult] = field(default_factory=list[TransactionResult])
     recording: Callable[[TransactionResult], TransactionResult] = lambda result: result
+    checkpoints: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
     opened: bool = False
 
     async def open(self) -> None:
@@ -45,6 +46,10 @@ class RecordingPersister:
     async def record_refusal(self, identity: UploadIdentity, result: TransactionResult) -> TransactionResult:
         self.refusals.append(result)
         return self.recording(result)
+
+    async def next_checkpoint(self, user_id: str, client_id: str) -> int:
+        count = self.checkpoints[user_id, client_id] = self.checkpoints.get((user_id, client_id), 0) + 1
+        return count
 
     async def close(self) -> None:
         self.opened = False

@@ -47,7 +47,7 @@ def app(request: pytest.FixtureRequest, persister: RecordingPersister) -> ASGIAp
     return make_app(persister) if request.param == "starlette" else fastapi_app(persister)
 
 
-@pytest.mark.requirement(127, missing="PUT /api/data/checkpoint, first form")
+@pytest.mark.requirement(127, missing="the first form, checkpoints")
 async def test_an_upload_answers_200_with_a_verdict_per_transaction(
     app: ASGIApp, persister: RecordingPersister
 ) -> None:
@@ -57,6 +57,36 @@ async def test_an_upload_answers_200_with_a_verdict_per_transaction(
     assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
     assert [result["status"] for result in answer.json()["results"]] == ["success", "fatal_error", "not_attempted"]
     assert persister.applied[0][0].owner == ("owner_id", "ann")
+
+
+async def test_the_first_form_is_one_transaction_and_gets_one_verdict(
+    app: ASGIApp, persister: RecordingPersister
+) -> None:
+    """The entry's `client_id` is the number of the operation in this form; it says nothing to us."""
+    body = json.dumps({"crud": [{"client_id": 7, **operation(id="a")}], "transaction_id": 3}).encode()
+    answer = await ask(app, "POST", "/api/data", headers=JSON | bearer("ann"), body=body)
+    assert (answer.status, answer.json()) == (200, {"status": "success"})
+    assert [write.id for write in persister.applied[0]] == ["a"]
+    persister.failures["bad"] = WriteRefused("CHECK_VIOLATION", "no", operation_index=0)
+    body = json.dumps({"crud": [operation(id="bad")]}).encode()
+    refused = (await ask(app, "POST", "/api/data", headers=JSON | bearer("ann"), body=body)).json()
+    assert (refused["status"], refused["failed_operation"]["error_code"]) == ("fatal_error", "CHECK_VIOLATION")
+    empty = await ask(app, "POST", "/api/data", headers=JSON | bearer("ann"), body=b'{"crud": []}')
+    assert empty.status == 400
+
+
+async def test_a_checkpoint_counts_for_the_token_s_user_whatever_the_body_says(app: ASGIApp) -> None:
+    async def count(user: str, body: bytes) -> tuple[int, object]:
+        answer = await ask(app, "PUT", "/api/data/checkpoint", headers=JSON | bearer(user), body=body)
+        return answer.status, answer.json()
+
+    mine = b'{"client_id": "phone", "user_id": "bob"}'
+    assert await count("ann", mine) == (200, {"checkpoint": "1"})
+    assert await count("ann", mine) == (200, {"checkpoint": "2"})
+    assert await count("bob", mine) == (200, {"checkpoint": "1"})
+    assert (await count("ann", b"{}"))[0] == 400
+    refused = await ask(app, "PUT", "/api/data/checkpoint", body=mine)
+    assert refused.status == 401
 
 
 @pytest.mark.requirement(156)
@@ -210,7 +240,7 @@ async def test_an_app_brings_its_own_login() -> None:
 async def test_fastapi_documents_the_routes() -> None:
     answer = await ask(fastapi_app(RecordingPersister()), "GET", "/openapi.json")
     assert {"/api/data", "/api/auth/token", "/api/auth/jwks", "/api/powersync/config"} <= answer.json()["paths"].keys()
-    assert json.dumps(answer.json()).count('"operationId"') == 6
+    assert json.dumps(answer.json()).count('"operationId"') == 7
 
 
 async def test_opening_and_closing_the_backend_opens_and_closes_its_database(persister: RecordingPersister) -> None:

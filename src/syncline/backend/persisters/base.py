@@ -72,6 +72,10 @@ class Persister(Protocol):
         """
         ...
 
+    async def next_checkpoint(self, user_id: str, client_id: str) -> int:
+        """Count the write checkpoint of a user's device up by one, and return it after the COMMIT; the first is 1. Raises RetryLater."""
+        ...
+
     async def close(self) -> None:
         """Close all connections."""
         ...

@@ -11,6 +11,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from syncline.backend.limits import CONFLICT_ATTEMPTS_MAX, POOL_CONNECTIONS_MAX, TRANSACTION_SECONDS_MAX
 from syncline.backend.persisters.base import RetryLater, UploadIdentity, Write, WriteRefused
+from syncline.backend.persisters.postgres.checkpoints import count_checkpoint
 from syncline.backend.persisters.postgres.columns import TableColumns, read_columns
 from syncline.backend.persisters.postgres.errors import is_conflict, verdict_over
 from syncline.backend.persisters.postgres.statements import row_exists, statement_for
@@ -105,6 +106,18 @@ class PostgresPersister:
                 return await claim_upload(connection, identity, result) or result
         except (psycopg.Error, TimeoutError) as exc:
             raise RetryLater("The verdict could not be stored.") from exc
+
+    async def next_checkpoint(self, user_id: str, client_id: str) -> int:
+        """Count the write checkpoint of a user's device up by one; see `Persister`."""
+        try:
+            async with (
+                asyncio.timeout(self._transaction_seconds_max),
+                self._pool.connection() as connection,
+                connection.transaction(),
+            ):
+                return await count_checkpoint(connection, user_id, client_id)
+        except (psycopg.Error, TimeoutError) as exc:
+            raise RetryLater("The checkpoint could not be counted.") from exc
 
     async def _apply_once(
         self, writes: list[Write], identity: UploadIdentity | None, fresh: set[str]
