@@ -8,7 +8,7 @@ but takes over at a chunk's end once `INTERRUPT_AFTER_OPS` operations were sent.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from syncline.protocol.lines import CheckpointComplete, Line, PartialCheckpointComplete, TokenExpiresIn
 from syncline.storage.model import BucketTotals, OpChunk
@@ -213,6 +213,9 @@ class SyncSession:
     def _begin(self, before: KnownState | None, state: KnownState) -> list[Instruction]:
         """Announce a checkpoint and start fetching what the client lacks."""
         line: Line | None = state.full_line() if before is None else state.diff_line(before)
+        if line is None and before is not None:
+            # Nothing of it concerns this client: it goes on at the checkpoint that it was told of.
+            state = replace(state, op_id=before.op_id)
         self._state = state
         # A bucket that left and comes back starts from 0: the client dropped it when it left.
         kept = state.buckets if before is None else {name: 0 for name in state.buckets if name in before.buckets}

@@ -172,6 +172,15 @@ def test_an_interrupted_bucket_stays_to_be_fetched_although_the_diff_is_about_an
     assert instructions[-1] == ReadChunks((("a", 1000),), 5001)
 
 
+def test_a_newer_checkpoint_without_news_for_the_client_leaves_it_at_the_one_that_it_was_told() -> None:
+    machine = session()
+    machine.receive(view(5000, {"a": (3, 1500)}))
+    machine.receive(Changed(5001, {"other": total(5001)}))
+    instructions = machine.receive(ChunksRead([chunk("a", 0, 1000, has_more=True)]))
+    assert instructions[1:] == [ReadChunks((("a", 1000),), 5000)]
+    assert machine.receive(ChunksRead([chunk("a", 1000, 1500)]))[1:] == [SendLine(CheckpointComplete("5000"))]
+
+
 def test_a_newer_checkpoint_waits_for_a_small_one_to_complete() -> None:
     machine = session()
     machine.receive(view(10, {"a": (3, 10)}))
