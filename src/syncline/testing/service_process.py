@@ -84,7 +84,11 @@ class ServiceProcess:
                 env=os.environ | {"PYTHONUNBUFFERED": "1"},
             )
         if wait_ready:
-            self.wait_ready(timeout_s)
+            try:
+                self.wait_ready(timeout_s)
+            except BaseException:
+                self.stop()  # nobody else would: a context manager that fails to enter is not left
+                raise
 
     def wait_ready(self, timeout_s: float = START_TIMEOUT_S) -> None:
         """Return when the readiness probe says yes."""
