@@ -51,9 +51,11 @@ class JwksCache:
     def __init__(self, uri: str, *, clock: Callable[[], float] = time.monotonic, wait_s: float = WAIT_S) -> None:
         parts = urlsplit(uri)
         if parts.scheme not in {"http", "https"}:
-            raise ConfigError("client_auth.jwks_uri must begin with http:// or https://.", code="PSYNC_S3103")
+            raise ConfigError(
+                "client_auth.jwks_uri must begin with http:// or https://.", code="PSYNC_S3103", hint="https://…/jwks"
+            )
         if not parts.hostname:
-            raise ConfigError("client_auth.jwks_uri is not a valid URI.", code="PSYNC_S3102")
+            raise ConfigError("client_auth.jwks_uri is not a valid URI.", code="PSYNC_S3102", hint="https://…/jwks")
         self._uri = uri
         self._clock = clock
         self._wait_s = wait_s

@@ -9,7 +9,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from syncline.embedded.binaries import find_binaries
+from syncline.embedded.ports import free_port
 from syncline.errors import SourceUnavailable
 
 __all__ = ["EmbeddedPostgres"]
@@ -90,7 +90,7 @@ class EmbeddedPostgres:
 
     def _start_on_a_free_port(self) -> None:
         for _ in range(START_ATTEMPTS_MAX):
-            self.port = _free_port()
+            self.port = free_port()
             self._launch()
             if self._wait_until_ready():
                 return
@@ -212,9 +212,3 @@ def _server_settings(*, durable: bool) -> dict[str, str]:
         # Not synchronous_commit: commits must reach the log at once, for replication streams wait for that.
         settings |= {"fsync": "off", "full_page_writes": "off"}
     return settings
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from urllib.parse import urlparse
 
 from syncline.auth.jwks import JwksCache
 from syncline.auth.keys import KeySource, StaticKeys
 from syncline.auth.verifier import TokenVerifier
-from syncline.errors import ConfigError
 from syncline.service.settings import ClientAuthSettings
 
 __all__ = ["make_verifier"]
@@ -24,7 +22,6 @@ def make_verifier(settings: ClientAuthSettings, closing: contextlib.AsyncExitSta
     if settings.jwks.keys:
         sources.append(StaticKeys.from_jwks(settings.jwks.keys))
     for uri in uris:
-        _check_uri(uri)
         cache = JwksCache(uri)
         closing.push_async_callback(cache.close)
         sources.append(cache)
@@ -45,13 +42,3 @@ def make_verifier(settings: ClientAuthSettings, closing: contextlib.AsyncExitSta
         extra={"event": "service.keys"},
     )
     return TokenVerifier(sources, settings.audience)
-
-
-def _check_uri(uri: str) -> None:
-    parts = urlparse(uri)
-    if parts.scheme not in ("http", "https"):
-        raise ConfigError(
-            "client_auth.jwks_uri must begin with http:// or https://.", code="PSYNC_S3103", hint="https://…/jwks"
-        )
-    if not parts.hostname:
-        raise ConfigError("client_auth.jwks_uri is not a URL.", code="PSYNC_S3102", hint="https://…/jwks")

@@ -6,7 +6,6 @@ import base64
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ from types import TracebackType
 
 import jwt
 import yaml
+
+from syncline.embedded.ports import free_port
 
 __all__ = ["AUDIENCE", "KEY_ID", "SECRET", "ServiceProcess", "free_port", "token"]
 
@@ -29,13 +30,6 @@ def token(user_id: str, *, lifetime_s: int = 3600, audience: str = AUDIENCE, **c
     now_s = int(time.time())
     payload = {"sub": user_id, "aud": audience, "iat": now_s, "exp": now_s + lifetime_s, **claims}
     return jwt.encode(payload, SECRET, algorithm="HS256", headers={"kid": KEY_ID})
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class ServiceProcess:

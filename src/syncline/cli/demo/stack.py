@@ -17,6 +17,7 @@ from syncline.auth.signer import TokenSigner
 from syncline.cli.demo.backend_app import AUDIENCE, make_backend_app
 from syncline.cli.demo.model import SOURCE_SQL, SYNC_CONFIG
 from syncline.embedded import EmbeddedPostgres
+from syncline.embedded.ports import free_port
 from syncline.service import Service, load_config
 
 __all__ = ["Stack", "running_stack"]
@@ -49,7 +50,7 @@ async def running_stack(folder: Path) -> AsyncGenerator[Stack]:
         dsn = postgres.dsn()
         async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
             await connection.execute(SOURCE_SQL.encode())
-        backend_socket, service_port = _listen(), _free_port()
+        backend_socket, service_port = _listen(), free_port()
         backend_url = f"http://127.0.0.1:{backend_socket.getsockname()[1]}"
         service_url = f"http://127.0.0.1:{service_port}"
         signer = await asyncio.to_thread(TokenSigner.generate)
@@ -99,9 +100,3 @@ def _listen() -> socket.socket:
     listening.listen(128)
     listening.setblocking(False)
     return listening
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
