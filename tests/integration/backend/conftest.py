@@ -57,16 +57,16 @@ class Uploads:
         assert await self.send(list(crud), user=user) == [{"status": "success"}]
 
 
-def put(id: str, table: str = "lists", *, crud_id: int | None = None, **data: Any) -> dict[str, Any]:  # noqa: A002
-    return _entry("PUT", id, table, crud_id, data)
+def put(row_id: str, table: str = "lists", *, crud_id: int | None = None, **data: Any) -> dict[str, Any]:
+    return _entry("PUT", row_id, table, crud_id, data)
 
 
-def patch(id: str, table: str = "lists", *, crud_id: int | None = None, **data: Any) -> dict[str, Any]:  # noqa: A002
-    return _entry("PATCH", id, table, crud_id, data)
+def patch(row_id: str, table: str = "lists", *, crud_id: int | None = None, **data: Any) -> dict[str, Any]:
+    return _entry("PATCH", row_id, table, crud_id, data)
 
 
-def delete(id: str, table: str = "lists", *, crud_id: int | None = None) -> dict[str, Any]:  # noqa: A002
-    return _entry("DELETE", id, table, crud_id, None)
+def delete(row_id: str, table: str = "lists", *, crud_id: int | None = None) -> dict[str, Any]:
+    return _entry("DELETE", row_id, table, crud_id, None)
 
 
 def _entry(op: str, row_id: str, table: str, crud_id: int | None, data: dict[str, Any] | None) -> dict[str, Any]:

@@ -70,8 +70,8 @@ def bearer(user_id: str) -> dict[str, str]:
     return {"authorization": f"Bearer {token}"}
 
 
-def operation(op: str = "PUT", id: str = "l1", table: str = "lists", **more: Any) -> dict[str, Any]:  # noqa: A002
-    return {"op": op, "table": table, "id": id, **more}
+def operation(op: str = "PUT", row_id: str = "l1", table: str = "lists", **more: Any) -> dict[str, Any]:
+    return {"op": op, "table": table, "id": row_id, **more}
 
 
 def upload(*transactions: list[dict[str, Any]], **more: Any) -> bytes:

@@ -46,7 +46,7 @@ def test_a_policy_that_cannot_be_meant_is_refused(wrong: dict[str, Any]) -> None
 
 async def test_a_table_without_a_policy_takes_nothing() -> None:
     persister = RecordingPersister()
-    [result] = await results(persister, [operation(), operation(table="users", id="u9")])
+    [result] = await results(persister, [operation(), operation(table="users", row_id="u9")])
     assert result["status"] == "fatal_error"
     assert result["failed_operation"]["error_code"] == "SCHEMA_MISMATCH"
     assert result["failed_operation"]["operation_index"] == 1
@@ -105,14 +105,14 @@ async def test_a_table_can_have_another_name_in_the_database() -> None:
 
 async def test_a_batch_stops_at_the_first_refusal() -> None:
     persister = RecordingPersister(failures={"bad": REFUSED})
-    answers = await results(persister, [operation(id="a")], [operation(id="bad")], [operation(id="c")])
+    answers = await results(persister, [operation(row_id="a")], [operation(row_id="bad")], [operation(row_id="c")])
     assert [answer["status"] for answer in answers] == ["success", "fatal_error", "not_attempted"]
     assert [write.id for writes in persister.applied for write in writes] == ["a"]
 
 
 async def test_skipping_goes_on_after_a_refusal() -> None:
     persister = RecordingPersister(failures={"bad": REFUSED})
-    transactions = [operation(id="a")], [operation(id="bad")], [operation(id="c")]
+    transactions = [operation(row_id="a")], [operation(row_id="bad")], [operation(row_id="c")]
     answers = await results(persister, *transactions, on_fatal="skip")
     assert [answer["status"] for answer in answers] == ["success", "fatal_error", "success"]
 
@@ -120,7 +120,7 @@ async def test_skipping_goes_on_after_a_refusal() -> None:
 @pytest.mark.parametrize("failure", [RetryLater("not now"), WriteRefused(CLIENT_FORKED, "a copy")])
 async def test_skipping_never_passes_what_the_client_must_send_again(failure: Exception) -> None:
     persister = RecordingPersister(failures={"bad": failure})
-    answers = await results(persister, [operation(id="bad")], [operation(id="c")], on_fatal="skip")
+    answers = await results(persister, [operation(row_id="bad")], [operation(row_id="c")], on_fatal="skip")
     assert answers[1]["status"] == "not_attempted"
     assert persister.applied == []
 

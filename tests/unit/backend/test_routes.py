@@ -52,7 +52,7 @@ async def test_an_upload_answers_200_with_a_verdict_per_transaction(
     app: ASGIApp, persister: RecordingPersister
 ) -> None:
     persister.failures["bad"] = WriteRefused("CHECK_VIOLATION", "no", operation_index=0)
-    body = upload([operation(id="a")], [operation(id="bad")], [operation(id="c")])
+    body = upload([operation(row_id="a")], [operation(row_id="bad")], [operation(row_id="c")])
     answer = await ask(app, "POST", "/api/data", headers=JSON | bearer("ann"), body=body)
     assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
     assert [result["status"] for result in answer.json()["results"]] == ["success", "fatal_error", "not_attempted"]
@@ -63,12 +63,12 @@ async def test_the_first_form_is_one_transaction_and_gets_one_verdict(
     app: ASGIApp, persister: RecordingPersister
 ) -> None:
     """The entry's `client_id` is the number of the operation in this form; it says nothing to us."""
-    body = json.dumps({"crud": [{"client_id": 7, **operation(id="a")}], "transaction_id": 3}).encode()
+    body = json.dumps({"crud": [{"client_id": 7, **operation(row_id="a")}], "transaction_id": 3}).encode()
     answer = await ask(app, "POST", "/api/data", headers=JSON | bearer("ann"), body=body)
     assert (answer.status, answer.json()) == (200, {"status": "success"})
     assert [write.id for write in persister.applied[0]] == ["a"]
     persister.failures["bad"] = WriteRefused("CHECK_VIOLATION", "no", operation_index=0)
-    body = json.dumps({"crud": [operation(id="bad")]}).encode()
+    body = json.dumps({"crud": [operation(row_id="bad")]}).encode()
     refused = (await ask(app, "POST", "/api/data", headers=JSON | bearer("ann"), body=body)).json()
     assert (refused["status"], refused["failed_operation"]["error_code"]) == ("fatal_error", "CHECK_VIOLATION")
     empty = await ask(app, "POST", "/api/data", headers=JSON | bearer("ann"), body=b'{"crud": []}')
