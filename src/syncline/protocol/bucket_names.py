@@ -17,12 +17,12 @@ SyncValue = str | int | float | bytes | None
 """A value of the SQLite type system, as rows and parameters hold it."""
 
 _encode = msgspec.json.Encoder().encode
-_EXACT_REALS = 2.0**53
+_EXPONENT_FROM = 1e21  # the reference prints integral reals without an exponent below this; no 64-bit integer is above
 
 
 def normalise_value(value: str | int | float) -> str | int | float:
     """The one form of equal values: an integral real becomes an integer."""
-    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT_REALS:
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXPONENT_FROM:
         return int(value)
     return value
 

@@ -8,12 +8,13 @@ is either new, or the source sends a transaction again whose further changes fol
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from syncline.protocol.bucket_names import SyncValue
 from syncline.protocol.ops import OpType, put_checksum, remove_checksum
 from syncline.replication.limits import (
+    EVALUATED_ROWS_MAX,
     FLUSH_BYTES_MAX,
     FLUSH_ROWS_MAX,
     TOAST_FROM_BYTES,
@@ -33,7 +34,7 @@ from syncline.storage.model import (
     row_key_prefix,
     subkey_text,
 )
-from syncline.sync_config.plan import RowEvaluator, SyncPlan
+from syncline.sync_config.plan import RowEvaluation, RowEvaluator, SyncPlan
 
 __all__ = ["ChangeApplier", "TableNeedsCopy"]
 
@@ -57,7 +58,7 @@ class FollowedTable:
 
     stored: StoredTable
     relation: Relation
-    evaluate: RowEvaluator
+    evaluator: RowEvaluator
     key_prefix: str
     key_indexes: tuple[int, ...]
     toastable: tuple[tuple[int, int], ...]  # index of a column, and how many bytes a character of it may stand for
@@ -69,6 +70,10 @@ class FollowedTable:
     def key_of_row(self, row: Sequence[SyncValue]) -> bytes:
         """Row key of a whole row."""
         return row_key(self.key_prefix, [row[index] for index in self.key_indexes])
+
+
+Evaluated = tuple[tuple[SyncValue, ...], RowEvaluation]
+"""A complete row and what it contributes."""
 
 
 class ChangeApplier:
@@ -96,7 +101,7 @@ class ChangeApplier:
         table = FollowedTable(
             stored=stored,
             relation=relation,
-            evaluate=self._plan.row_evaluator(
+            evaluator=self._plan.row_evaluator(
                 relation.schema, relation.name, relation.column_names, self._version.bucket_prefix
             ),
             key_prefix=row_key_prefix(relation.schema, relation.name),
@@ -115,8 +120,11 @@ class ChangeApplier:
         table = self._tables[relation.id]
         keyed = [(table.key_of_row(row), row) for row in rows]
         self._remember({table.stored.id: {key for key, _ in keyed}} if look_up else {})
-        for key, row in keyed:
-            self._put(table, key, row, self._current(table, key) if look_up else None)
+        for start in range(0, len(keyed), EVALUATED_ROWS_MAX):
+            block = keyed[start : start + EVALUATED_ROWS_MAX]
+            evaluations = table.evaluator.batch(row for _, row in block)
+            for (key, row), evaluation in zip(block, evaluations, strict=True):
+                self._put(table, key, row, evaluation, self._current(table, key) if look_up else None)
 
     def add(self, changes: Sequence[RowChange]) -> None:
         """Apply changes in order."""
@@ -145,7 +153,7 @@ class ChangeApplier:
 
     def _add(self, changes: Sequence[RowChange]) -> None:
         self._look_up(changes)
-        for change in changes:
+        for change, evaluated in self._evaluated(changes):
             table = self._tables[change.relation.id]
             if change.kind is ChangeKind.TRUNCATE:
                 self.remove_all(table)
@@ -155,16 +163,35 @@ class ChangeApplier:
                 key = table.key(change.old_key)
                 self._remove(table.stored, key, self._current(table, key))
             else:
-                self._upsert(table, change, change.row)
+                self._upsert(table, change, change.row, evaluated)
 
-    def _upsert(self, table: FollowedTable, change: RowChange, row: tuple[RowValue, ...]) -> None:
+    def _evaluated(self, changes: Sequence[RowChange]) -> Iterator[tuple[RowChange, Evaluated | None]]:
+        """Each change with its evaluated row; None where a value was left out or there is no row."""
+        for start in range(0, len(changes), EVALUATED_ROWS_MAX):
+            block = changes[start : start + EVALUATED_ROWS_MAX]
+            complete: dict[int, tuple[list[int], list[tuple[SyncValue, ...]]]] = {}
+            for index, change in enumerate(block):
+                if change.row is not None and UNCHANGED not in change.row:
+                    indexes, rows = complete.setdefault(change.relation.id, ([], []))
+                    indexes.append(index)
+                    rows.append(change.row)  # type: ignore[arg-type]
+            evaluated: list[Evaluated | None] = [None] * len(block)
+            for relation_id, (indexes, rows) in complete.items():
+                evaluations = self._tables[relation_id].evaluator.batch(rows)
+                for index, row, evaluation in zip(indexes, rows, evaluations, strict=True):
+                    evaluated[index] = row, evaluation
+            yield from zip(block, evaluated, strict=True)
+
+    def _upsert(
+        self, table: FollowedTable, change: RowChange, row: tuple[RowValue, ...], evaluated: Evaluated | None
+    ) -> None:
+        complete, evaluation = evaluated or (self._complete(table, row, change.old_key, None), None)
         if change.kind is ChangeKind.INSERT:
-            complete = self._complete(table, row, change.old_key, None)
             assert complete is not None
-            self._put(table, table.key_of_row(complete), complete, None)
+            assert evaluation is not None, "an INSERT has all values"
+            self._put(table, table.key_of_row(complete), complete, evaluation, None)
             return
         old_key = table.key(change.old_key) if change.old_key is not None else None
-        complete = self._complete(table, row, change.old_key, None)
         if complete is None:  # a value was left out: the row's key columns are there, its old values are in storage
             key_values = [row[index] for index in table.key_indexes]
             new_key = table.key([value for value in key_values if value is not UNCHANGED])
@@ -178,7 +205,7 @@ class ChangeApplier:
         key = table.key_of_row(complete)
         if old_key is not None and old_key != key:
             self._remove(table.stored, old_key, self._current(table, old_key))
-        self._put(table, key, complete, self._current(table, key))
+        self._put(table, key, complete, evaluation or table.evaluator(complete), self._current(table, key))
 
     def _look_up(self, changes: Sequence[RowChange]) -> None:
         """Read the current rows of everything that these changes may have to take back, at once."""
@@ -229,20 +256,27 @@ class ChangeApplier:
                     filled[index] = value
         return None if UNCHANGED in filled else tuple(filled)  # type: ignore[arg-type]
 
-    def _put(self, table: FollowedTable, key: bytes, row: tuple[SyncValue, ...], current: CurrentRow | None) -> None:
+    def _put(
+        self,
+        table: FollowedTable,
+        key: bytes,
+        row: tuple[SyncValue, ...],
+        evaluation: RowEvaluation,
+        current: CurrentRow | None,
+    ) -> None:
         stored = table.stored
-        evaluation = table.evaluate(row)
         if evaluation.errors:
             self._report(table, evaluation.errors)
         subkey = subkey_text(key)
         ops = self._batch.ops
         memberships: dict[Membership, None] = {}
-        for bucket, object_type, object_id, data in evaluation.rows:
+        for found in evaluation.rows:
+            bucket, object_type, object_id, data = found.bucket, found.object_type, found.object_id, found.data
             checksum = put_checksum(object_type, object_id, data)
             ops.append(NewOp(bucket, OpType.PUT, object_type, object_id, checksum, subkey, data))
             memberships[Membership(bucket, object_type, object_id)] = None
             self._batch_bytes += len(data)
-        lookups = tuple((lookup, output) for lookup, output in evaluation.lookups)
+        lookups = tuple((entry.lookup, entry.output) for entry in evaluation.lookups)
         if current is not None:
             self._take_back(stored, key, subkey, current, memberships)
         self._write_lookups(stored, key, current.lookups if current is not None else (), lookups)
@@ -299,7 +333,7 @@ class ChangeApplier:
         if self._batch_rows >= FLUSH_ROWS_MAX or self._batch_bytes >= FLUSH_BYTES_MAX:
             self.flush()
 
-    def _report(self, table: FollowedTable, errors: list[str]) -> None:
+    def _report(self, table: FollowedTable, errors: Sequence[str]) -> None:
         self.row_errors += 1
         log.warning(
             "A row of %s.%s could not be evaluated: %s",

@@ -236,7 +236,7 @@ class ReplicationJob:
         self.status.copied = (self.status.copied or {}) | {name: 0.0}
         begun_before = bool(self._writer.table_rows(stored.id, after=b"", limit=1))
         started_s, rows_before = time.monotonic(), applier.rows_applied
-        async for chunk in self._source.snapshot(relation):
+        async for chunk in self._source.snapshot(relation, value_format=self._config.plan.value_format):
             applier.copy(relation, chunk.rows, look_up=begun_before)
             self.status.copied[name] = chunk.progress
         applier.flush()
@@ -255,7 +255,8 @@ class ReplicationJob:
         after = self._writer.position(version.number)
         # Positions of the run before may be another source's; and a new walsender has to be told anew.
         self._committed, self._acknowledged = after, ""
-        stream = self._source.stream(version.slot_name, self._config.plan.table_patterns, after)
+        plan = self._config.plan
+        stream = self._source.stream(version.slot_name, plan.table_patterns, after, value_format=plan.value_format)
         async with contextlib.aclosing(stream) as batches:
             async for events in batches:
                 self.status.last_error = None

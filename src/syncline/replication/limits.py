@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "ACKNOWLEDGE_INTERVAL_S",
+    "EVALUATED_ROWS_MAX",
     "FLUSH_BYTES_MAX",
     "FLUSH_ROWS_MAX",
     "IDLE_COMMIT_INTERVAL_S",
@@ -16,6 +17,7 @@ __all__ = [
 FLUSH_ROWS_MAX = 10_000
 """Source rows of one storage transaction; a larger source transaction is several of them. Rows with random keys touch a page each:
 small flushes would write the same pages again and again."""
+EVALUATED_ROWS_MAX = 500  # rows that are evaluated at once, ahead of being applied: enough to spread the cost of a call
 FLUSH_BYTES_MAX = 5_000_000  # bytes of row data of one storage transaction: what one batch may hold in memory
 TRUNCATE_PAGE_ROWS = 2000  # rows removed per storage transaction by a TRUNCATE
 ACKNOWLEDGE_INTERVAL_S = 1.0  # seconds between commits that reach the disk; the source keeps its log until then

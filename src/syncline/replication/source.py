@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 from syncline.protocol.bucket_names import SyncValue
 from syncline.sync_config.plan import TablePattern
+from syncline.sync_config.value_format import EDITION_3_FORMAT, ValueFormat
 
 __all__ = [
     "UNCHANGED",
@@ -175,14 +176,26 @@ class Source(SourceHead, Protocol):
         """Drop the slot if it is there, ending a walsender that still holds it."""
         ...
 
-    def snapshot(self, relation: Relation) -> AsyncIterator[SnapshotChunk]:
-        """Copy the table's rows, in chunks of about `SNAPSHOT_CHUNK_ROWS`; a row is seen at least in its state at the start."""
+    def snapshot(
+        self, relation: Relation, *, value_format: ValueFormat = EDITION_3_FORMAT
+    ) -> AsyncIterator[SnapshotChunk]:
+        """Copy the table's rows, in chunks of about `SNAPSHOT_CHUNK_ROWS`; a row is seen at least in its state at the start.
+
+        Values are as `value_format` says.
+        """
         ...
 
-    def stream(self, slot_name: str, patterns: Sequence[TablePattern], after: str) -> AsyncGenerator[list[SourceEvent]]:
+    def stream(
+        self,
+        slot_name: str,
+        patterns: Sequence[TablePattern],
+        after: str,
+        *,
+        value_format: ValueFormat = EDITION_3_FORMAT,
+    ) -> AsyncGenerator[list[SourceEvent]]:
         """Changes committed after `after` ("" for the slot's own position), in batches of what is at hand.
 
-        Raises SlotLost when the slot is gone. Only tables that match `patterns` are reported.
+        Raises SlotLost when the slot is gone. Only tables that match `patterns` are reported, their values in `value_format`.
         """
         ...
 

@@ -30,6 +30,7 @@ from syncline.service.config import ServiceConfig, SourceAddress
 from syncline.service.keys import make_verifier
 from syncline.service.replicator import ReplicatorThread
 from syncline.storage.sqlite import SqliteStorage
+from syncline.storage.sqlite.expression_engine import SqliteExpressionEngine
 from syncline.sync.checkpoint_watcher import CheckpointWatcher
 from syncline.sync.limits import StreamLimits
 from syncline.sync.stream import StreamContext
@@ -171,7 +172,7 @@ def _deploy(config: ServiceConfig) -> DeployedConfig:
     """Compile the sync config. Raises SyncConfigError; warnings are logged."""
     text = config.sync_config_text()
     try:
-        plan = compile_sync_config(text)
+        plan = compile_sync_config(text, engine=SqliteExpressionEngine())
     except SyncConfigError as exc:
         log.error("The sync config cannot be used:\n%s", exc, extra={"event": "sync_config.invalid"})
         raise

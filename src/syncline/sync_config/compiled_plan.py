@@ -6,42 +6,73 @@ from collections.abc import Sequence
 
 from syncline.errors import SyncConfigError
 from syncline.protocol.requests import StreamsRequest
-from syncline.sync_config.compiler.model import BucketSource, CompiledStream, LookupIndex
+from syncline.sync_config.compiler.legacy.definitions import compile_definitions
+from syncline.sync_config.compiler.legacy.events import compile_events
+from syncline.sync_config.compiler.model import BucketSource, CompiledStream, EventDefinition, LookupIndex
 from syncline.sync_config.compiler.streams import compile_streams
 from syncline.sync_config.document import parse_document
 from syncline.sync_config.evaluation.codegen import generate_evaluator
 from syncline.sync_config.evaluation.table_queries import TableLookup, TableQuery, table_lookups, table_queries
+from syncline.sync_config.options import ConfigOptions
 from syncline.sync_config.plan import BucketQuery, ConnectionData, RowEvaluator, StreamDefinition, TablePattern
-from syncline.sync_config.problems import Problem
+from syncline.sync_config.problems import Problem, ProblemKind
 from syncline.sync_config.request_closures import ready_querier
 from syncline.sync_config.resolution import ReadyStream, resolve_buckets
+from syncline.sync_config.resolution_observer import ResolutionObserver
+from syncline.sync_config.schema import SourceSchema
 from syncline.sync_config.source_text import ProblemList, SourceText
+from syncline.sync_config.sqlite_expressions import ExpressionEngine
+from syncline.sync_config.value_format import ValueFormat
 
 __all__ = ["CompiledPlan", "compile_sync_config"]
 
 
-def compile_sync_config(text: str) -> CompiledPlan:
+def compile_sync_config(
+    text: str, *, schema: SourceSchema | None = None, engine: ExpressionEngine | None = None
+) -> CompiledPlan:
     """Compile a sync config. The same text gives the same names of buckets and lookups each time.
 
-    Raises SyncConfigError with all problems, warnings included, when one of them is fatal.
+    With `schema`, tables and columns that the source does not have are warned of. `engine` evaluates the expressions of configs with
+    `unstable_sqlite_expression_engine`. Raises SyncConfigError with all problems, warnings included, when one of them is fatal.
     """
     problems = ProblemList(SourceText(text))
     document = parse_document(text, problems)
-    streams, bucket_sources = compile_streams(document, problems)
+    if document.options.unstable_sqlite_expression_engine and engine is None:
+        message = "unstable_sqlite_expression_engine is on, and there is no engine here"
+        hint = "Hand in an engine (syncline.storage.sqlite.expression_engine), or leave the option out."
+        problems.fatal(ProblemKind.ENGINE_UNAVAILABLE, message, (0, 0), hint=hint)
+    streams, bucket_sources = compile_streams(document, problems, schema=schema, engine=engine)
+    definitions, definition_sources = compile_definitions(document, problems, schema=schema)
+    events = compile_events(document, problems)
     if problems.any_fatal:
         raise SyncConfigError(problems.in_order())
-    return CompiledPlan(streams, bucket_sources, problems.in_order())
+    return CompiledPlan(
+        document.options,
+        [*streams, *definitions],
+        {**bucket_sources, **definition_sources},
+        problems.in_order(),
+        events=events,
+    )
 
 
 class CompiledPlan:
     """A compiled sync config; see `plan.SyncPlan` for the contract."""
 
     def __init__(
-        self, streams: Sequence[CompiledStream], bucket_sources: dict[str, BucketSource], warnings: Sequence[Problem]
+        self,
+        options: ConfigOptions,
+        streams: Sequence[CompiledStream],
+        bucket_sources: dict[str, BucketSource],
+        warnings: Sequence[Problem],
+        *,
+        events: Sequence[EventDefinition] = (),
     ) -> None:
+        self.options = options
+        self.events = tuple(events)
         self._warnings = tuple(warnings)
         self._bucket_sources = tuple(bucket_sources.values())
         self._lookups = _lookup_names(streams)
+        self._compiled = tuple(streams)
         self._definitions = tuple(stream.definition for stream in streams)
         self._streams = tuple(
             ReadyStream(
@@ -55,6 +86,11 @@ class CompiledPlan:
     def streams(self) -> tuple[StreamDefinition, ...]:
         """All streams in config order."""
         return self._definitions
+
+    @property
+    def value_format(self) -> ValueFormat:
+        """How values of the source look in synced rows."""
+        return self.options.value_format
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
@@ -81,6 +117,16 @@ class CompiledPlan:
             table_lookups(self._lookups.items(), schema, name, tuple(columns)),
         )
 
+    @property
+    def compiled_streams(self) -> tuple[CompiledStream, ...]:
+        """What the streams were compiled to, in config order, for explanations."""
+        return self._compiled
+
+    @property
+    def bucket_sources(self) -> tuple[BucketSource, ...]:
+        """All bucket sources, in the order of their first use."""
+        return self._bucket_sources
+
     def query_buckets(
         self,
         connection: ConnectionData,
@@ -89,8 +135,9 @@ class CompiledPlan:
         *,
         buckets_max: int,
         parameter_results_max: int,
+        observer: ResolutionObserver | None = None,
     ) -> BucketQuery:
-        """Start working out the buckets of a connection."""
+        """Start working out the buckets of a connection; `observer` is told of every step."""
         return resolve_buckets(
             self._streams,
             connection,
@@ -98,6 +145,7 @@ class CompiledPlan:
             bucket_prefix,
             buckets_max=buckets_max,
             parameter_results_max=parameter_results_max,
+            observer=observer,
         )
 
 

@@ -22,6 +22,11 @@ class QueryText:
         """The query that a YAML scalar holds."""
         return cls(scalar.text, _places(scalar, document))
 
+    @property
+    def start(self) -> int:
+        """Where the SQL begins in the document, blanks before it left out."""
+        return self.span((len(self.sql) - len(self.sql.lstrip()), len(self.sql)))[0]
+
     def span(self, part: Span | None = None) -> Span:
         """Where a part of the SQL, or all of it, stands in the document."""
         start, end = (0, len(self.sql)) if part is None else part

@@ -16,11 +16,12 @@ from syncline.protocol.lines import StreamDescription, StreamError, Subscription
 from syncline.protocol.requests import StreamsRequest, StreamSubscription
 from syncline.sync_config.compiler.model import StageOutput
 from syncline.sync_config.evaluation.closures import Environment
-from syncline.sync_config.evaluation.context import RequestData
-from syncline.sync_config.evaluation.partition import decode_outputs, partition_text
+from syncline.sync_config.evaluation.context import RequestData, token_parameters
+from syncline.sync_config.evaluation.partition import decode_outputs, nullable_text, partition_text
 from syncline.sync_config.evaluation.values import EvaluationError, truthy
 from syncline.sync_config.plan import BucketQuery, ConnectionData, ResolvedBucket, ResolvedBuckets, StreamDefinition
 from syncline.sync_config.request_closures import ReadyQuerier, ReadyStage, ReadyValue
+from syncline.sync_config.resolution_observer import QuerierOutcome, ResolutionObserver
 
 __all__ = ["ReadyStream", "resolve_buckets"]
 
@@ -44,7 +45,7 @@ class _Subscribed:
 
     reason: SubscriptionReason
     parameters: Mapping[str, Any]
-    priority: int
+    override_priority: int | None
     label: str | int
 
 
@@ -62,6 +63,7 @@ class _Session:
     prefix: str
     buckets_max: int
     results_max: int
+    observer: ResolutionObserver | None
     buckets: dict[str, _Bucket] = field(default_factory=dict[str, _Bucket])
     answers: dict[str, list[Row]] = field(default_factory=dict[str, list[Row]])
     results_by_stream: dict[str, int] = field(default_factory=dict[str, int])
@@ -76,10 +78,11 @@ def resolve_buckets(
     *,
     buckets_max: int,
     parameter_results_max: int,
+    observer: ResolutionObserver | None = None,
 ) -> BucketQuery:
-    """Work out the buckets of a connection; see `plan.BucketQuery`. Raises LimitExceeded."""
+    """Work out the buckets of a connection; see `plan.BucketQuery`. `observer` is told of every step. Raises LimitExceeded."""
     request = request or StreamsRequest()
-    session = _Session(connection, bucket_prefix, buckets_max, parameter_results_max)
+    session = _Session(connection, bucket_prefix, buckets_max, parameter_results_max, observer)
     explicit: dict[str, list[tuple[int, StreamSubscription]]] = {}
     for index, subscription in enumerate(request.subscriptions):
         explicit.setdefault(subscription.stream, []).append((index, subscription))
@@ -107,17 +110,10 @@ def _subscriptions(
 ) -> list[_Subscribed]:
     found: list[_Subscribed] = []
     if is_default:
-        found.append(_Subscribed(SubscriptionReason(default=position), {}, definition.priority, "default"))
+        found.append(_Subscribed(SubscriptionReason(default=position), {}, None, "default"))
     for index, subscription in explicit:
-        override = subscription.override_priority
-        found.append(
-            _Subscribed(
-                SubscriptionReason(sub=index),
-                subscription.parameters or {},
-                definition.priority if override is None else override,
-                index,
-            )
-        )
+        reason, parameters = SubscriptionReason(sub=index), subscription.parameters or {}
+        found.append(_Subscribed(reason, parameters, subscription.override_priority, index))
     return found
 
 
@@ -131,30 +127,46 @@ def _resolve_subscription(
                 "auth": session.connection.token,
                 "connection": session.connection.parameters,
                 "subscription": subscribed.parameters,
+                "token_parameters": token_parameters(session.connection.token),
             }
         ),
     )
     name = stream.definition.name
+    observer = session.observer
+    if observer is not None:
+        observer.subscription(name, subscribed.label, environment)
     for querier in stream.queriers:
+        if observer is not None:
+            observer.querier(querier)
         try:
             partitions = yield from _partitions(querier, environment, session, name)
         except EvaluationError as exc:
+            if observer is not None:
+                observer.stopped(QuerierOutcome.FAILED, str(exc))
             message = f"The stream cannot be evaluated for this subscription: {exc}"
             errors.append(StreamError(subscribed.label, message))
             continue
         for partition in partitions:
-            _add_bucket(f"{session.prefix}{querier.bucket}{partition}", subscribed, session, name)
+            bucket = f"{session.prefix}{querier.bucket}{partition}"
+            _add_bucket(bucket, _priority(subscribed, querier, stream.definition), subscribed.reason, session, name)
 
 
-def _add_bucket(bucket: str, subscribed: _Subscribed, session: _Session, stream: str) -> None:
+def _priority(subscribed: _Subscribed, querier: ReadyQuerier, definition: StreamDefinition) -> int:
+    """The subscription's own priority comes first, then that of the query, then that of the stream."""
+    if subscribed.override_priority is not None:
+        return subscribed.override_priority
+    return definition.priority if querier.priority is None else querier.priority
+
+
+def _add_bucket(bucket: str, priority: int, reason: SubscriptionReason, session: _Session, stream: str) -> None:
     found = session.buckets.get(bucket)
     if found is None:
         session.buckets_by_stream[stream] = session.buckets_by_stream.get(stream, 0) + 1
         if len(session.buckets) >= session.buckets_max:
             raise _limit("buckets", session.buckets_max, session.buckets_by_stream)
-        found = session.buckets[bucket] = _Bucket(subscribed.priority)
-    found.priority = min(found.priority, subscribed.priority)
-    found.reasons[subscribed.reason] = None
+        found = session.buckets[bucket] = _Bucket(priority)
+    found.priority = min(found.priority, priority)
+    found.reasons[reason] = None
 
 
 def _limit(what: str, most: int, by_stream: Mapping[str, int]) -> LimitExceeded:
@@ -170,20 +182,30 @@ def _limit(what: str, most: int, by_stream: Mapping[str, int]) -> LimitExceeded:
 def _partitions(querier: ReadyQuerier, environment: Environment, session: _Session, stream: str) -> Lookups:
     """Partition values of a querier's buckets, as text."""
     if not all(truthy(test(environment)) for test in querier.request_filters):
-        return []
+        return _stopped(session, QuerierOutcome.REQUEST_FILTER)
     # What the request alone says comes first: it is cheap, and it may make every lookup needless.
     fixed = _fixed_values(querier, environment)
     if fixed is None:
-        return []
+        return _stopped(session, QuerierOutcome.NO_VALUE)
     groups: list[list[Binding]] = []
     for stages in querier.groups:
         bindings = yield from _bindings(stages, environment, session, stream)
         if not bindings:
-            return []
+            return _stopped(session, QuerierOutcome.NOTHING_FOUND)
         groups.append(bindings)
     combined = _combine(querier, fixed, groups, session, stream)
-    texts = [partition_text(values) for values in combined]
+    text_of = nullable_text if querier.null_values else partition_text
+    texts = [text_of(values) for values in combined]
+    if session.observer is not None:
+        session.observer.combined(list(zip(combined, texts, strict=True)))
     return list(dict.fromkeys(text for text in texts if text is not None))
+
+
+def _stopped(session: _Session, outcome: QuerierOutcome) -> list[str]:
+    """No partitions, and why."""
+    if session.observer is not None:
+        session.observer.stopped(outcome)
+    return []
 
 
 def _fixed_values(querier: ReadyQuerier, environment: Environment) -> dict[int, Any] | None:
@@ -194,9 +216,10 @@ def _fixed_values(querier: ReadyQuerier, environment: Environment) -> dict[int, 
             if isinstance(source, StageOutput):
                 continue
             value = source(environment)
-            if value is None or isinstance(value, bytes):
+            if isinstance(value, bytes) or (value is None and not querier.null_values):
                 return None
-            if fixed.setdefault(key, normalise_value(value)) != normalise_value(value):
+            normalised = None if value is None else normalise_value(value)
+            if fixed.setdefault(key, normalised) != normalised:
                 return None
     return fixed
 
@@ -216,12 +239,14 @@ def _bindings(
                 if (text := partition_text(values)) is not None
             }
             yield from _fetch(list(names.values()), session)
-            for binding, values in keyed:
-                if values in names:
-                    found.update(((*binding, row), None) for row in session.answers[names[values]])
+            answers = {values: session.answers[name] for values, name in names.items()}
         else:
-            for binding, values in keyed:
-                found.update(((*binding, row), None) for row in stage.find(environment, values))
+            answers = {values: stage.find(environment, values) for _, values in keyed}
+        for binding, values in keyed:
+            found.update(((*binding, row), None) for row in answers.get(values, ()))
+        if session.observer is not None:
+            asked = dict.fromkeys(values for _, values in keyed)
+            session.observer.looked_up([(values, answers.get(values)) for values in asked], len(found))
         count = session.results_by_stream.get(stream, 0) + len(found)
         session.results_by_stream[stream] = count
         if sum(session.results_by_stream.values()) > session.results_max:

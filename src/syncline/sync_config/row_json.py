@@ -11,18 +11,22 @@ from syncline.protocol.bucket_names import SyncValue
 from syncline.sync_config.evaluation.json_values import json_text, quote
 from syncline.sync_config.evaluation.values import as_text
 
-__all__ = ["object_id_text", "row_json"]
+__all__ = ["NOT_ENCODABLE", "PLAIN_TYPES", "encode", "object_id_text", "row_json"]
 
-_encode = msgspec.json.Encoder().encode
-_PLAIN = frozenset({str, int, type(None)})  # types whose msgspec text is the row JSON already
+encode = msgspec.json.Encoder().encode
+"""JSON of values that all are of `PLAIN_TYPES`: the row JSON already, unless one of them is `NOT_ENCODABLE`."""
+
+PLAIN_TYPES = frozenset({str, int, type(None)})
+NOT_ENCODABLE = (UnicodeEncodeError, OverflowError)
+"""What `encode` raises for a lone surrogate, and for more digits than it writes."""
 
 
 def row_json(columns: dict[str, SyncValue]) -> str:
     """JSON text of an output row."""
-    if _PLAIN.issuperset(map(type, columns.values())):
+    if PLAIN_TYPES.issuperset(map(type, columns.values())):
         try:
-            return _encode(columns).decode()
-        except (UnicodeEncodeError, OverflowError):  # a lone surrogate, or more digits than msgspec writes
+            return encode(columns).decode()
+        except NOT_ENCODABLE:
             pass
     pairs = [f"{quote(name)}:{json_text(value)}" for name, value in columns.items() if not isinstance(value, bytes)]
     return f"{{{','.join(pairs)}}}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from syncline.sync_config.problems import Problem, Severity
+from syncline.sync_config.problems import Problem, ProblemKind, Severity
 
 __all__ = ["ProblemList", "SourceText", "Span"]
 
@@ -19,7 +19,11 @@ class SourceText:
         self.text = text
         self._line_starts = [0, *(i + 1 for i, character in enumerate(text) if character == "\n")]
 
-    def problem(self, severity: Severity, message: str, span: Span, *, hint: str = "") -> Problem:
+    def line_of(self, offset: int) -> int:
+        """The number of the line that an offset lies in."""
+        return bisect_right(self._line_starts, min(max(offset, 0), len(self.text)))
+
+    def problem(self, severity: Severity, kind: ProblemKind, message: str, span: Span, *, hint: str = "") -> Problem:
         """A problem at `span`, with the line it stands in."""
         start = min(max(span[0], 0), len(self.text))
         line = bisect_right(self._line_starts, start)
@@ -27,6 +31,7 @@ class SourceText:
         source_line = self.text[line_start:].partition("\n")[0].rstrip("\r")
         return Problem(
             severity,
+            kind,
             message,
             line=line,
             column=start - line_start + 1,
@@ -44,13 +49,13 @@ class ProblemList:
         self.source = source
         self._problems: list[Problem] = []
 
-    def fatal(self, message: str, span: Span, *, hint: str = "") -> None:
+    def fatal(self, kind: ProblemKind, message: str, span: Span, *, hint: str = "") -> None:
         """The config cannot be used."""
-        self._problems.append(self.source.problem(Severity.FATAL, message, span, hint=hint))
+        self._problems.append(self.source.problem(Severity.FATAL, kind, message, span, hint=hint))
 
-    def warn(self, message: str, span: Span, *, hint: str = "") -> None:
+    def warn(self, kind: ProblemKind, message: str, span: Span, *, hint: str = "") -> None:
         """The config can be used, but probably means something else."""
-        self._problems.append(self.source.problem(Severity.WARNING, message, span, hint=hint))
+        self._problems.append(self.source.problem(Severity.WARNING, kind, message, span, hint=hint))
 
     @property
     def any_fatal(self) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import yaml
 
+from syncline.sync_config.problems import ProblemKind
 from syncline.sync_config.source_text import ProblemList, Span
 
 __all__ = ["DEPTH_MAX", "DOCUMENT_CHARS_MAX", "YamlMap", "YamlNode", "YamlScalar", "YamlSequence", "read_yaml"]
@@ -66,8 +67,9 @@ YamlNode = YamlScalar | YamlSequence | YamlMap
 
 
 class _Refused(Exception):
-    def __init__(self, message: str, span: Span, hint: str = "") -> None:
+    def __init__(self, kind: ProblemKind, message: str, span: Span, hint: str = "") -> None:
         super().__init__(message)
+        self.kind = kind
         self.message = message
         self.span = span
         self.hint = hint
@@ -76,18 +78,24 @@ class _Refused(Exception):
 def read_yaml(text: str, problems: ProblemList) -> YamlNode | None:
     """The document's root, or None after a fatal problem that leaves nothing to look at."""
     if len(text) > DOCUMENT_CHARS_MAX:
-        problems.fatal(f"The config is longer than {DOCUMENT_CHARS_MAX} characters", (0, 1))
+        problems.fatal(ProblemKind.TOO_LARGE, f"The config is longer than {DOCUMENT_CHARS_MAX} characters", (0, 1))
         return None
     try:
         return _Reader(text, problems).document()
     except _Refused as exc:
-        problems.fatal(exc.message, exc.span, hint=exc.hint)
+        problems.fatal(exc.kind, exc.message, exc.span, hint=exc.hint)
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         place = mark.index if mark is not None else 0
-        problems.fatal(f"This is not YAML: {exc.problem or exc.context or 'unreadable'}", (place, place + 1))
+        problems.fatal(
+            ProblemKind.YAML_SYNTAX,
+            f"This is not YAML: {exc.problem or exc.context or 'unreadable'}",
+            (place, place + 1),
+        )
     except yaml.YAMLError:
-        problems.fatal("This is not YAML: the text contains characters that YAML does not allow", (0, 1))
+        problems.fatal(
+            ProblemKind.YAML_SYNTAX, "This is not YAML: the text contains characters that YAML does not allow", (0, 1)
+        )
     return None
 
 
@@ -103,23 +111,28 @@ class _Reader:
         first = next(self._events)
         if not isinstance(first, yaml.DocumentStartEvent):
             self._problems.fatal(
-                "The config is empty", (0, 1), hint="Begin with:\nconfig:\n  edition: 3\nstreams:\n  …"
+                ProblemKind.EMPTY_CONFIG,
+                "The config is empty",
+                (0, 1),
+                hint="Begin with:\nconfig:\n  edition: 3\nstreams:\n  …",
             )
             return None
         root = self._node(next(self._events), 1)
         next(self._events)  # document end
         after = next(self._events)
         if isinstance(after, yaml.DocumentStartEvent):
-            raise _Refused("A config is a single YAML document", _span(after))
+            raise _Refused(ProblemKind.YAML_MULTIPLE_DOCUMENTS, "A config is a single YAML document", _span(after))
         return root
 
     def _node(self, event: yaml.Event, depth: int) -> YamlNode:
         if isinstance(event, yaml.AliasEvent):
-            raise _Refused("YAML aliases are not supported", _span(event), "Write the value out.")
+            raise _Refused(
+                ProblemKind.YAML_SYNTAX, "YAML aliases are not supported", _span(event), "Write the value out."
+            )
         if depth > DEPTH_MAX:
-            raise _Refused(f"The config is nested deeper than {DEPTH_MAX} levels", _span(event))
+            raise _Refused(ProblemKind.TOO_LARGE, f"The config is nested deeper than {DEPTH_MAX} levels", _span(event))
         if isinstance(event, (yaml.ScalarEvent, yaml.SequenceStartEvent, yaml.MappingStartEvent)) and event.tag:
-            raise _Refused("YAML tags are not supported here", _span(event))
+            raise _Refused(ProblemKind.YAML_SYNTAX, "YAML tags are not supported here", _span(event))
         if isinstance(event, yaml.ScalarEvent):
             return YamlScalar(str(event.value), event.style or "", _span(event))
         if isinstance(event, yaml.SequenceStartEvent):
@@ -138,9 +151,13 @@ class _Reader:
             key = self._node(event, depth + 1)
             value = self._node(next(self._events), depth + 1)
             if not isinstance(key, YamlScalar) or not isinstance(key.value, str):
-                self._problems.fatal("A key must be a text", key.span, hint="Put the key in quotes.")
+                self._problems.fatal(
+                    ProblemKind.EXPECTED_STRING, "A key must be a text", key.span, hint="Put the key in quotes."
+                )
             elif key.value in found.entries:
-                self._problems.fatal(f'The key "{key.value}" stands here twice', key.span)
+                self._problems.fatal(
+                    ProblemKind.YAML_DUPLICATE_KEY, f'The key "{key.value}" stands here twice', key.span
+                )
             else:
                 found.entries[key.value] = (key, value)
         return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -34,14 +34,22 @@ class HandWrittenPlan:
     """Row (id, bucket, note) stands in `10#bucket[]`; a lookup `l[id]` leads to the bucket. No bucket: nowhere."""
 
     def row_evaluator(self, schema: str, name: str, columns: Sequence[str], bucket_prefix: str) -> RowEvaluator:
-        def evaluate(row: Sequence[SyncValue], /) -> RowEvaluation:
-            row_id, bucket, note = row
-            if bucket is None:
-                return RowEvaluation([], [], [])
-            rows = [EvaluatedRow(f"{bucket_prefix}{bucket}[]", "t", str(row_id), f'{{"note":"{note}"}}')]
-            return RowEvaluation(rows, [EvaluatedLookup(f"l[{row_id}]", f'["{bucket}"]')], [])
+        return HandWrittenEvaluator(bucket_prefix)
 
-        return evaluate
+
+class HandWrittenEvaluator:
+    def __init__(self, bucket_prefix: str) -> None:
+        self._bucket_prefix = bucket_prefix
+
+    def __call__(self, row: Sequence[SyncValue], /) -> RowEvaluation:
+        row_id, bucket, note = row
+        if bucket is None:
+            return RowEvaluation([], [], [])
+        rows = [EvaluatedRow(f"{self._bucket_prefix}{bucket}[]", "t", str(row_id), f'{{"note":"{note}"}}')]
+        return RowEvaluation(rows, [EvaluatedLookup(f"l[{row_id}]", f'["{bucket}"]')], [])
+
+    def batch(self, rows: Iterable[Sequence[SyncValue]], /) -> list[RowEvaluation]:
+        return [self(row) for row in rows]
 
 
 class World:

@@ -39,6 +39,14 @@ def drive(query: BucketQuery, lookups: Mapping[str, list[str]]) -> ResolvedBucke
         return resolved
 
 
+def streams_request(subscriptions: Iterable[Mapping[str, Any]], *, include_defaults: bool = True) -> StreamsRequest:
+    """The `streams` of a request; each subscription has `stream`, and may have `parameters` and `override_priority`."""
+    return StreamsRequest(
+        include_defaults,
+        [StreamSubscription(s["stream"], s.get("parameters"), s.get("override_priority")) for s in subscriptions],
+    )
+
+
 def resolve(
     plan: SyncPlan,
     rows: Rows,
@@ -51,10 +59,7 @@ def resolve(
     parameter_results_max: int = 1000,
 ) -> ResolvedBuckets:
     """The buckets of a connection when `rows` are all that is in the source."""
-    request = StreamsRequest(
-        include_defaults,
-        [StreamSubscription(s["stream"], s.get("parameters"), s.get("override_priority")) for s in subscriptions],
-    )
+    request = streams_request(subscriptions, include_defaults=include_defaults)
     query = plan.query_buckets(
         ConnectionData(token, parameters or {}),
         request,

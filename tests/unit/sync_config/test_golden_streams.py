@@ -5,6 +5,7 @@ from pathlib import Path
 from syncline.protocol.bucket_names import SyncValue
 from syncline.protocol.lines import SubscriptionReason
 from syncline.sync_config import compile_sync_config
+from syncline.sync_config.plan import EvaluatedRow
 from tests.unit.sync_config.resolving import evaluate, resolve
 
 PLAN = compile_sync_config((Path(__file__).parents[2] / "fixtures/sync_config/golden-streams.yaml").read_text())
@@ -36,7 +37,7 @@ def test_a_row_has_the_json_of_the_golden_trace() -> None:
         "list_id": LIST_1,
     }
     (row,) = evaluate(PLAN, "todos", todo, "1#").rows
-    assert row == (
+    assert row == EvaluatedRow(
         f'1#my_todos|0["{LIST_1}"]',
         "todos",
         "22222222-0000-4000-8000-000000000002",
@@ -48,7 +49,7 @@ def test_a_row_has_the_json_of_the_golden_trace() -> None:
 
 def test_expressions_and_constants_are_evaluated_in_select_order() -> None:
     rows = [evaluate(PLAN, "categories", {"id": 3, "name": name}, "1#").rows[0] for name in (None, "alpha")]
-    assert rows[0] == ("1#global_cat|0[]", "categories", "3", '{"id":3,"name_upper":null,"kind":"const"}')
+    assert rows[0] == EvaluatedRow("1#global_cat|0[]", "categories", "3", '{"id":3,"name_upper":null,"kind":"const"}')
     assert rows[1].data == '{"id":3,"name_upper":"ALPHA","kind":"const"}'
 
 

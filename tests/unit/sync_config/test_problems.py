@@ -55,7 +55,7 @@ QUERIES = [
     ("SELECT * FROM t LEFT JOIN u ON t.id = u.id", 17, "inner joins"),
     ("SELECT * FROM t WHERE nope(id) = 1", 23, "no function nope"),
     ("SELECT * FROM t WHERE upper(id, id) = 1", 23, "does not take 2 arguments"),
-    ("SELECT * FROM t WHERE request.user_id() = id", 23, "no function request.user_id"),
+    ("SELECT * FROM t WHERE request.user_id() = id", 23, "belongs to bucket_definitions"),
     ("SELECT * FROM t WHERE id = $1", 28, "Bind parameters"),
     ("SELECT * FROM t WHERE id = 'x", 28, "not closed"),
     ("SELECT * FROM t GROUP BY id", 17, "GROUP BY"),
@@ -66,7 +66,11 @@ QUERIES = [
     ("SELECT t.* FROM t, u, v WHERE u.x = v.x", 31, "connected neither"),
     ("SELECT random() AS r, id FROM t", 8, "another value each time"),
     ("SELECT * FROM t WHERE a && a", 23, "same source"),
-    ("SELECT * FROM t WHERE auth.parameter('a') IN auth.parameter('b')", 23, "IN against data of the connection"),
+    (
+        "SELECT * FROM t WHERE auth.parameter('a') IN auth.parameter('b')",
+        23,
+        "Both sides of IN are data of the connection",
+    ),
 ]
 
 

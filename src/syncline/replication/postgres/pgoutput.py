@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 from syncline.errors import RemoteProtocolError
 from syncline.protocol.bucket_names import SyncValue
 from syncline.replication.postgres.types import TypeInfo
-from syncline.replication.postgres.values import BOOL, INTEGER_TYPES, TEXT_TYPES, make_converter
+from syncline.replication.postgres.values import BOOL, INTEGER_TYPES, Converter, as_it_is, make_converter
 from syncline.replication.source import UNCHANGED, RowValue
+from syncline.sync_config.value_format import EDITION_3_FORMAT, ValueFormat
 
 __all__ = [
     "Begin",
@@ -209,22 +210,25 @@ _DECODERS: dict[int, Callable[[bytes, int], Message | None]] = {
 }
 
 
-def make_tuple_decoder(column_types: Sequence[int], types: Mapping[int, TypeInfo]) -> TupleDecoder:
+def make_tuple_decoder(
+    column_types: Sequence[int], types: Mapping[int, TypeInfo], value_format: ValueFormat = EDITION_3_FORMAT
+) -> TupleDecoder:
     """Generate the decoder for tuples of these column types (their ids in `pg_type`)."""
     scope: dict[str, Any] = {"u32": _u32, "UNCHANGED": UNCHANGED, "malformed": _malformed}
+    converters = [make_converter(type_id, types, value_format) for type_id in column_types]
     lines = [
         "def decode(data, at):",
         f"    if data[at] << 8 | data[at + 1] != {len(column_types)}: malformed()",
         "    at += 2",
     ]
-    for index, type_id in enumerate(column_types):
+    for index, (type_id, converter) in enumerate(zip(column_types, converters, strict=True)):
         value = f"v{index}"
         lines += [
             "    kind = data[at]",
             "    if kind == 116:",  # t: text, length first
             "        end = at + 5 + u32(data, at + 1)[0]",
             "        if end > len(data): malformed()",
-            f"        {value} = {_expression(type_id, index, types, scope)}",
+            f"        {value} = {_expression(type_id, converter, f'convert{index}', scope)}",
             "        at = end",
             "    elif kind == 110:",  # n: NULL
             f"        {value} = None; at += 1",
@@ -238,15 +242,15 @@ def make_tuple_decoder(column_types: Sequence[int], types: Mapping[int, TypeInfo
     return scope["decode"]
 
 
-def _expression(type_id: int, index: int, types: Mapping[int, TypeInfo], scope: dict[str, Any]) -> str:
+def _expression(type_id: int, converter: Converter, name: str, scope: dict[str, Any]) -> str:
     if type_id in INTEGER_TYPES:
         return "int(data[at + 5:end])"
     if type_id == BOOL:
         return "1 if data[at + 5] == 116 else 0"
-    if type_id in TEXT_TYPES:
+    if converter is as_it_is:
         return "data[at + 5:end].decode()"
-    scope[f"convert{index}"] = make_converter(type_id, types)
-    return f"convert{index}(data[at + 5:end].decode())"
+    scope[name] = converter
+    return f"{name}(data[at + 5:end].decode())"
 
 
 def _malformed() -> SyncValue:

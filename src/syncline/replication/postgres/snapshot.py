@@ -18,6 +18,7 @@ from syncline.replication.postgres.connection import Row
 from syncline.replication.postgres.types import TypeInfo
 from syncline.replication.postgres.values import Converter, as_it_is, make_converter
 from syncline.replication.source import Relation, SnapshotChunk
+from syncline.sync_config.value_format import ValueFormat
 
 __all__ = ["SNAPSHOT_CHUNK_BYTES", "SNAPSHOT_CHUNK_ROWS", "copy_table", "parse_row"]
 
@@ -31,10 +32,13 @@ _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
 async def copy_table(
-    connection: psycopg.AsyncConnection[Row], table: PublishedTable, types: Mapping[int, TypeInfo]
+    connection: psycopg.AsyncConnection[Row],
+    table: PublishedTable,
+    types: Mapping[int, TypeInfo],
+    value_format: ValueFormat,
 ) -> AsyncGenerator[SnapshotChunk]:
     """All rows of the table as of the beginning, in chunks. `connection` is used by nobody else meanwhile."""
-    converters = [make_converter(column.type_id, types) for column in table.relation.columns]
+    converters = [make_converter(column.type_id, types, value_format) for column in table.relation.columns]
     await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     try:
         blocks = await _lock_and_measure(connection, table.relation)

@@ -25,6 +25,7 @@ from syncline.replication.postgres.snapshot import copy_table
 from syncline.replication.postgres.stream import ReplicationStream
 from syncline.replication.source import Relation, SlotState, SnapshotChunk, SourceEvent
 from syncline.sync_config.plan import TablePattern
+from syncline.sync_config.value_format import EDITION_3_FORMAT, ValueFormat
 
 __all__ = ["PUBLICATION", "PostgresSource"]
 
@@ -101,19 +102,26 @@ class PostgresSource:
         with source_errors():
             await emit_marker(await self._connected())
 
-    async def snapshot(self, relation: Relation) -> AsyncGenerator[SnapshotChunk]:
+    async def snapshot(
+        self, relation: Relation, *, value_format: ValueFormat = EDITION_3_FORMAT
+    ) -> AsyncGenerator[SnapshotChunk]:
         """Copy the table's rows; `relation` is one that `relations` returned."""
         table = self._published.get(relation.id) or PublishedTable(relation, None)
         connection = await connect(self._conninfo, application_name=f"{self._application_name} snapshot")
         with source_errors():
             try:
-                async for chunk in copy_table(connection, table, self._catalog.types):
+                async for chunk in copy_table(connection, table, self._catalog.types, value_format):
                     yield chunk
             finally:
                 await connection.close()
 
     async def stream(
-        self, slot_name: str, patterns: Sequence[TablePattern], after: str
+        self,
+        slot_name: str,
+        patterns: Sequence[TablePattern],
+        after: str,
+        *,
+        value_format: ValueFormat = EDITION_3_FORMAT,
     ) -> AsyncGenerator[list[SourceEvent]]:
         """Changes committed after `after`, in batches of what is at hand."""
         with source_errors():
@@ -122,7 +130,9 @@ class PostgresSource:
             connection = await connect(
                 self._conninfo, application_name=f"{self._application_name} stream", replication=True
             )
-            stream = ReplicationStream(connection, lookups, patterns=patterns, catalog=self._catalog)
+            stream = ReplicationStream(
+                connection, lookups, patterns=patterns, catalog=self._catalog, value_format=value_format
+            )
             self._stream = stream
             try:
                 if after:

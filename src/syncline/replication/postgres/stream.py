@@ -41,6 +41,7 @@ from syncline.replication.source import (
     TransactionEnd,
 )
 from syncline.sync_config.plan import TablePattern
+from syncline.sync_config.value_format import ValueFormat
 
 __all__ = ["ReplicationStream"]
 
@@ -70,12 +71,14 @@ class ReplicationStream:
         *,
         patterns: Sequence[TablePattern],
         catalog: TypeCatalog,
+        value_format: ValueFormat,
     ) -> None:
         self._pgconn = connection.pgconn
         connection.add_notice_handler(self._hear_notice)
         self._lookups = lookups
         self._patterns = patterns
         self._catalog = catalog
+        self._value_format = value_format
         self._decoders: dict[int, TupleDecoder] = {}
         self._relations: dict[int, Relation] = {}
         self._key_indexes: dict[int, tuple[int, ...]] = {}
@@ -218,7 +221,9 @@ class ReplicationStream:
         )
         self._relations[message.id] = relation
         self._key_indexes[message.id] = tuple(i for i, column in enumerate(relation.columns) if column.in_key)
-        self._decoders[message.id] = make_tuple_decoder([column.type_id for column in relation.columns], types)
+        self._decoders[message.id] = make_tuple_decoder(
+            [column.type_id for column in relation.columns], types, self._value_format
+        )
         batch.append(RelationChanged(relation))
 
     def _check_silence(self) -> None:

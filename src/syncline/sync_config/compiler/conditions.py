@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from syncline.sync_config.compiler.expressions import Apply, Expression, all_of, any_of
 from syncline.sync_config.compiler.sources import REQUEST, Sources
+from syncline.sync_config.problems import ProblemKind
 from syncline.sync_config.source_text import Span
 from syncline.sync_config.sql.tokens import SqlError
 
@@ -112,6 +113,7 @@ def _too_many(span: Span) -> SqlError:
     return SqlError(
         f"The condition has more than {VARIANTS_MAX} alternatives when its ORs are multiplied out",
         span,
+        kind=ProblemKind.TOO_MANY_TERMS,
         hint="Write several queries, or fewer ORs inside of ANDs.",
     )
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from syncline.protocol.bucket_names import SyncValue
 
@@ -11,6 +11,7 @@ __all__ = [
     "Apply",
     "Case",
     "ColumnValue",
+    "Computed",
     "Expression",
     "Literal",
     "RequestValue",
@@ -72,7 +73,19 @@ class Case:
     otherwise: Expression
 
 
-Expression = Literal | ColumnValue | RowMeta | RequestValue | Apply | Case
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """SQL that SQLite evaluates; `inputs` (columns, row facts, connection data) are its parameters, `?1` the first.
+
+    Two that say the same of the same inputs are equal, whichever engine they were prepared for.
+    """
+
+    sql: str
+    inputs: tuple[Expression, ...]
+    evaluate: Callable[..., SyncValue] = field(compare=False, repr=False)
+
+
+Expression = Literal | ColumnValue | RowMeta | RequestValue | Apply | Case | Computed
 
 
 def literal(value: SyncValue) -> Literal:
@@ -93,6 +106,8 @@ def any_of(parts: tuple[Expression, ...]) -> Expression:
 def _children(expression: Expression) -> tuple[Expression, ...]:
     if isinstance(expression, Apply):
         return expression.arguments
+    if isinstance(expression, Computed):
+        return expression.inputs
     if isinstance(expression, RequestValue):
         return () if expression.key is None else (expression.key,)
     if isinstance(expression, Case):
@@ -116,6 +131,9 @@ def move_sources(expression: Expression, numbers: Mapping[int, int]) -> Expressi
         return RowMeta(numbers[expression.source], expression.name)
     if isinstance(expression, Apply):
         return Apply(expression.name, tuple(move_sources(part, numbers) for part in expression.arguments))
+    if isinstance(expression, Computed):
+        inputs = tuple(move_sources(part, numbers) for part in expression.inputs)
+        return Computed(expression.sql, inputs, expression.evaluate)
     if isinstance(expression, Case):
         return Case(
             None if expression.operand is None else move_sources(expression.operand, numbers),

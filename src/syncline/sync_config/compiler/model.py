@@ -5,7 +5,7 @@ In the expressions of one table, source 0 is the table's row and source i its i-
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from syncline.sync_config.compiler.expressions import Expression
 from syncline.sync_config.plan import StreamDefinition, TablePattern
@@ -14,9 +14,13 @@ __all__ = [
     "BucketSource",
     "CompiledStream",
     "ElementTable",
+    "EventDefinition",
+    "EventPayload",
     "LookupIndex",
+    "Origins",
     "OutputColumn",
     "Querier",
+    "QueryOrigin",
     "RequestSource",
     "RowQuery",
     "RowTable",
@@ -28,10 +32,14 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class OutputColumn:
-    """A result column: `name` and `value`, or neither for all columns of the row (`*`)."""
+    """A result column: `name` and `value`, or neither for all columns of the row (`*`).
+
+    `fills_in` is the `*` of bucket definitions: it leaves out columns that begin with `_`, and keeps what earlier columns have set.
+    """
 
     name: str | None
     value: Expression | None
+    fills_in: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +62,33 @@ class RowQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class EventPayload:
+    """What listeners of an event hear of the rows of a table that pass all filters."""
+
+    pattern: TablePattern
+    columns: tuple[OutputColumn, ...]
+    filters: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EventDefinition:
+    """An event of the config (sync config reference, 9): changes of these rows are told to listeners."""
+
+    name: str
+    payloads: tuple[EventPayload, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LookupIndex:
-    """A parameter lookup: under the key values of a row stand its output values."""
+    """A parameter lookup: under the key values of a row stand its output values.
+
+    A NULL key gives no entry; neither does a NULL output, unless `null_outputs` (bucket definitions).
+    """
 
     table: RowTable
     keys: tuple[Expression, ...]
     outputs: tuple[Expression, ...]
+    null_outputs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +134,14 @@ class Querier:
 
     Values of one group of stages stem from the same rows and are only combined as they were found (provenance); different groups
     are combined freely. `instantiation` has for each partition key the sources that must agree on its value.
+    In bucket definitions NULL is a value like others (`null_values`), and a parameter query can have a `priority` of its own.
     """
 
     request_filters: tuple[Expression, ...]
     groups: tuple[tuple[Stage, ...], ...]
     instantiation: tuple[tuple[ValueSource, ...], ...]
+    null_values: bool = False
+    priority: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +153,44 @@ class BucketSource:
 
 
 @dataclass(frozen=True, slots=True)
+class QueryOrigin:
+    """A query as it is written: in the stream or bucket definition `definition`, where it is called `label` (`query 2`).
+
+    `line` counts from 1 and is where the query begins in the document.
+    """
+
+    definition: str
+    label: str
+    sql: str
+    line: int
+
+
+@dataclass(slots=True)
+class Origins:
+    """Which queries of the config the parts of one stream come from, in the order of the document.
+
+    It stands beside the parts and not in them, so that equal queries stay equal. Row queries are kept under the name of the bucket
+    source that they fill, because the same one can fill several.
+    """
+
+    queriers: dict[Querier, tuple[QueryOrigin, ...]] = field(default_factory=dict[Querier, tuple[QueryOrigin, ...]])
+    rows: dict[tuple[str, RowQuery], tuple[QueryOrigin, ...]] = field(
+        default_factory=dict[tuple[str, RowQuery], tuple[QueryOrigin, ...]]
+    )
+
+    def add_querier(self, querier: Querier, origin: QueryOrigin) -> None:
+        """`origin` says what connections ask."""
+        self.queriers[querier] = tuple(dict.fromkeys((*self.queriers.get(querier, ()), origin)))
+
+    def add_rows(self, bucket: str, query: RowQuery, origin: QueryOrigin) -> None:
+        """`origin` says which rows stand in the buckets of the source named `bucket`."""
+        self.rows[bucket, query] = tuple(dict.fromkeys((*self.rows.get((bucket, query), ()), origin)))
+
+
+@dataclass(frozen=True, slots=True)
 class CompiledStream:
     """A stream with its queriers, each with the name of the bucket source that it opens."""
 
     definition: StreamDefinition
     queriers: tuple[tuple[Querier, str], ...]
+    origins: Origins = field(default_factory=Origins, compare=False)

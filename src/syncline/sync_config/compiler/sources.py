@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from syncline.sync_config.compiler.expressions import ColumnValue, Expression, RequestValue, RowMeta, walk
 from syncline.sync_config.plan import TablePattern
+from syncline.sync_config.problems import ProblemKind
 from syncline.sync_config.source_text import Span
 from syncline.sync_config.sql.tokens import SqlError
 
-__all__ = ["REQUEST", "ElementSource", "Sources", "TableSource"]
+__all__ = ["REQUEST", "BindingWarning", "ColumnUse", "ElementSource", "Sources", "TableSource"]
 
 REQUEST = -1
 """The owner of expressions over connection data."""
@@ -31,10 +32,37 @@ class ElementSource:
     owner: int
 
 
-class Sources:
-    """All sources of a query. Each expression belongs to *owners*: tables, request data, or elements of request data."""
+@dataclass(frozen=True, slots=True)
+class BindingWarning:
+    """Something in a query that works but probably means something else."""
 
-    def __init__(self) -> None:
+    kind: ProblemKind
+    message: str
+    span: Span
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnUse:
+    """A column of a table, where a query names it."""
+
+    source: int
+    column: str
+    span: Span
+
+
+class Sources:
+    """All sources of a query, and what the query says of them.
+
+    Each expression belongs to *owners*: tables, request data, or elements of request data. `fixed_json` is the config's option
+    `fixed_json_extract`. `table_spans`, `column_uses` and `warnings` are of the query's own text, without those of CTEs.
+    """
+
+    def __init__(self, *, fixed_json: bool = True) -> None:
+        self.fixed_json = fixed_json
+        self.table_spans: dict[int, Span] = {}
+        self.column_uses: list[ColumnUse] = []
+        self.warnings: list[BindingWarning] = []
         self._sources: list[TableSource | ElementSource] = []
 
     def __len__(self) -> int:
@@ -55,9 +83,17 @@ class Sources:
             isinstance(part, ColumnValue) and isinstance(self._sources[part.source], ElementSource)
             for part in walk(argument)
         ):
-            raise SqlError("json_each over the result of another json_each is not supported", span)
+            raise SqlError(
+                "json_each over the result of another json_each is not supported",
+                span,
+                kind=ProblemKind.UNASSOCIATED_FILTER,
+            )
         if len(owners) > 1:
-            raise SqlError("The argument of json_each may depend on one table or on connection data, not on both", span)
+            raise SqlError(
+                "The argument of json_each may depend on one table or on connection data, not on both",
+                span,
+                kind=ProblemKind.MIXED_SOURCES,
+            )
         self._sources.append(ElementSource(argument, next(iter(owners), REQUEST)))
         return len(self._sources) - 1
 

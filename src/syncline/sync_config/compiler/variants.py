@@ -26,6 +26,7 @@ from syncline.sync_config.compiler.model import (
 )
 from syncline.sync_config.compiler.result_columns import ResultColumns
 from syncline.sync_config.compiler.sources import REQUEST, ElementSource, Sources, TableSource
+from syncline.sync_config.problems import ProblemKind
 from syncline.sync_config.sql.tokens import SqlError
 
 __all__ = ["compile_variant"]
@@ -104,6 +105,7 @@ def _equality(term: Term, sources: Sources) -> list[_Equality]:
     raise SqlError(
         "This condition mixes sources outside of an equality",
         term.span,
+        kind=ProblemKind.MIXED_SOURCES,
         hint="Values of different tables, or of a row and the connection, can only be compared as one = other.",
     )
 
@@ -119,6 +121,7 @@ def _lookup_groups(variant: _Variant, terms: Sequence[Term]) -> list[list[int]]:
             raise SqlError(
                 "These tables are connected neither to the selected table nor to the connection",
                 terms[0].span if terms else (0, 0),
+                kind=ProblemKind.UNASSOCIATED_FILTER,
                 hint="Add an equality with the selected table, or with auth, connection or subscription data.",
             )
         groups.append(group)

@@ -10,13 +10,14 @@ from syncline.sync_config.compiler.expressions import (
     Apply,
     Case,
     ColumnValue,
+    Computed,
     Expression,
     Literal,
     RequestValue,
     RowMeta,
 )
 from syncline.sync_config.evaluation.context import ELEMENT_COLUMNS, RequestData, TableContext
-from syncline.sync_config.evaluation.functions import FUNCTIONS, OPERATORS
+from syncline.sync_config.evaluation.functions import implementation
 from syncline.sync_config.evaluation.values import equal, truthy
 
 __all__ = ["NO_TABLE", "Closure", "Environment", "closure_of"]
@@ -52,6 +53,8 @@ def closure_of(expression: Expression, table: TableContext | None) -> Closure:
             return _case(expression, table)
         case Apply():
             return _apply(expression, table)
+        case Computed():
+            return _call(expression.evaluate, expression.inputs, table)
 
 
 def _column(expression: ColumnValue, table: TableContext | None) -> Closure:
@@ -90,10 +93,14 @@ def _case(expression: Case, table: TableContext | None) -> Closure:
 
 
 def _apply(expression: Apply, table: TableContext | None) -> Closure:
-    arguments = [closure_of(argument, table) for argument in expression.arguments]
+    if expression.name not in ("and", "or"):
+        return _call(implementation(expression.name), expression.arguments, table)
+    parts = [closure_of(argument, table) for argument in expression.arguments]
     if expression.name == "and":
-        return lambda environment: 1 if all(truthy(part(environment)) for part in arguments) else 0
-    if expression.name == "or":
-        return lambda environment: 1 if any(truthy(part(environment)) for part in arguments) else 0
-    function = (OPERATORS.get(expression.name) or FUNCTIONS[expression.name]).evaluate
+        return lambda environment: 1 if all(truthy(part(environment)) for part in parts) else 0
+    return lambda environment: 1 if any(truthy(part(environment)) for part in parts) else 0
+
+
+def _call(function: Callable[..., SyncValue], inputs: Sequence[Expression], table: TableContext | None) -> Closure:
+    arguments = [closure_of(argument, table) for argument in inputs]
     return lambda environment: function(*(argument(environment) for argument in arguments))

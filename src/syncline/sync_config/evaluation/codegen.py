@@ -1,82 +1,128 @@
 """Generates, per source table, one Python function that does the work of all queries and lookups over the table and nothing else.
 
-The text looks like this (one query without expansions, one lookup):
+It takes rows by the batch: the loop over them stands inside, so that a row costs no call of its own. The text looks like this (one
+query without expansions, one lookup):
 
-    def evaluate(row):
-        c0, c1, = row
-        rows = []; lookups = []; errors = []
-        d0 = None
-        try:
-            if (c1 == g7):
-                p = partition_of_one(c1)
-                if p is not None:
-                    if d0 is None:
-                        d0 = row_json({'id': c0, 'owner': c1}); i0 = c0 if type(c0) is str else object_id_text(c0)
-                    rows.append(new(EvaluatedRow, (g8 + p, g9, i0, d0)))
-        except EvaluationError as exc:
-            errors.append(f"{g10}: {exc}")
-        …
-        return new(RowEvaluation, (rows, lookups, errors))
+    def evaluate(batch):
+        done = []
+        b0 = BucketNames(g12)
+        for c0, c1, c2, in batch:
+            errors = ()
+            rows = []
+            lookups = []
+            d0 = None
+            try:
+                if (c2 == g13):
+                    b = b0[c1]
+                    if b is not None:
+                        if d0 is None:
+                            o = {g14: c0, g15: c1}
+                            i0 = c0 if type(c0) is str else object_id_text(c0)
+                            try:
+                                d0 = encode(o).decode() if type(c0) in PLAIN_TYPES and type(c1) in PLAIN_TYPES else row_json(o)
+                            except NOT_ENCODABLE:
+                                d0 = row_json(o)
+                        rows.append(EvaluatedRow(b, g16, i0, d0))
+            except EvaluationError as exc:
+                errors = [*errors, f'{g16}: {exc}']
+            …
+            done.append(RowEvaluation(rows, lookups, errors) if rows or lookups or errors else NOTHING)
+        return done
 
 Queries with the same result columns share one text of row data. `reference` says what must come out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
+from syncline.protocol.bucket_names import SyncValue
 from syncline.sync_config.compiler.expressions import ColumnValue, Expression
-from syncline.sync_config.compiler.model import RowTable
+from syncline.sync_config.compiler.model import LookupIndex, RowTable
 from syncline.sync_config.evaluation.context import TableContext
 from syncline.sync_config.evaluation.expression_code import ExpressionCode, Names
 from syncline.sync_config.evaluation.json_values import elements
-from syncline.sync_config.evaluation.partition import encode_outputs, partition_of_one, partition_text
-from syncline.sync_config.evaluation.table_queries import TableLookup, TableQuery, reads_expansions
+from syncline.sync_config.evaluation.partition import (
+    BucketNames,
+    encode_outputs,
+    nullable_text,
+    partition_of_one,
+    partition_text,
+)
+from syncline.sync_config.evaluation.table_queries import TableLookup, TableQuery, fill_one_bucket, reads_expansions
 from syncline.sync_config.evaluation.values import EvaluationError
-from syncline.sync_config.plan import EvaluatedLookup, EvaluatedRow, RowEvaluation, RowEvaluator
-from syncline.sync_config.row_json import object_id_text, row_json
+from syncline.sync_config.plan import EvaluatedLookup, EvaluatedRow, RowEvaluation
+from syncline.sync_config.row_json import NOT_ENCODABLE, PLAIN_TYPES, encode, object_id_text, row_json
 
-__all__ = ["evaluator_source", "generate_evaluator"]
-
-_NEW: Any = getattr(tuple, "__new__")  # noqa: B009 - what a named tuple calls itself, without its Python frame
+__all__ = ["GeneratedEvaluator", "evaluator_source", "generate_evaluator"]
 
 
-def generate_evaluator(queries: Sequence[TableQuery], lookups: Sequence[TableLookup], columns: int) -> RowEvaluator:
+class GeneratedEvaluator:
+    """A `RowEvaluator` around the generated function."""
+
+    def __init__(self, evaluate: Callable[[Iterable[Sequence[SyncValue]]], list[RowEvaluation]]) -> None:
+        self._evaluate = evaluate
+
+    def __call__(self, row: Sequence[SyncValue], /) -> RowEvaluation:
+        """What one row contributes."""
+        return self._evaluate((row,))[0]
+
+    def batch(self, rows: Iterable[Sequence[SyncValue]], /) -> list[RowEvaluation]:
+        """What each row contributes, in the order of the rows."""
+        return self._evaluate(rows)
+
+
+def generate_evaluator(
+    queries: Sequence[TableQuery], lookups: Sequence[TableLookup], columns: int
+) -> GeneratedEvaluator:
     """An evaluator for rows of `columns` values."""
     source, names = evaluator_source(queries, lookups, columns)
     exec(compile(source, "<row evaluator>", "exec"), names.objects)  # noqa: S102 - the text holds names and numbers of ours only
-    evaluator: RowEvaluator = names.objects["evaluate"]
-    return evaluator
+    return GeneratedEvaluator(names.objects["evaluate"])
 
 
 def evaluator_source(queries: Sequence[TableQuery], lookups: Sequence[TableLookup], columns: int) -> tuple[str, Names]:
     """The text of the function, and the objects that it names."""
     names = Names(
+        NOTHING=RowEvaluation((), (), ()),
+        NOT_ENCODABLE=NOT_ENCODABLE,
+        PLAIN_TYPES=PLAIN_TYPES,
+        BucketNames=BucketNames,
         EvaluatedLookup=EvaluatedLookup,
         EvaluatedRow=EvaluatedRow,
         EvaluationError=EvaluationError,
         RowEvaluation=RowEvaluation,
         elements=elements,
-        new=_NEW,
+        encode=encode,
         encode_outputs=encode_outputs,
+        nullable_text=nullable_text,
         object_id_text=object_id_text,
         partition_of_one=partition_of_one,
         partition_text=partition_text,
         row_json=row_json,
     )
-    writer = _Writer(names)
-    writer.line("def evaluate(row):")
-    with_columns = "".join(f"c{position}, " for position in range(columns))
-    writer.line(f"{with_columns}= row" if columns else "pass", 1)
-    writer.line("rows = []; lookups = []; errors = []", 1)
     shared = _SharedData(queries)
-    writer.line("".join(f"d{number} = " for number in range(shared.count)) + "None", 1)
-    for query in queries:
-        writer.query(query, shared)
+    writer = _Writer(names)
+    writer.line("def evaluate(batch):")
+    writer.line("done = []", 1)
+    for number, query in enumerate(queries):
+        if len(query.query.keys) == 1:
+            writer.line(f"b{number} = BucketNames({names.name_of(query.bucket)})", 1)
+    with_columns = "".join(f"c{position}, " for position in range(columns))
+    writer.line(f"for {with_columns or '_'} in batch:", 1)
+    writer.line("errors = ()", 2)  # the empty tuple is one object: only what is there costs anything
+    writer.line(f"rows = {'[]' if queries else '()'}", 2)
+    writer.line(f"lookups = {'[]' if lookups else '()'}", 2)
+    writer.line("".join(f"d{number} = " for number in range(shared.count)) + "None", 2)
+    for number, query in enumerate(queries):
+        writer.query(number, query, shared)
+    if fill_one_bucket(queries):
+        writer.line("if len(rows) > 1:", 2)
+        writer.line("rows = list(dict.fromkeys(rows))", 3)
     for lookup in lookups:
         writer.lookup(lookup)
-    writer.line("return new(RowEvaluation, (rows, lookups, errors))", 1)
+    writer.line("done.append(RowEvaluation(rows, lookups, errors) if rows or lookups or errors else NOTHING)", 2)
+    writer.line("return done", 1)
     return "\n".join(writer.lines) + "\n", names
 
 
@@ -107,42 +153,35 @@ class _Writer:
     def line(self, text: str, depth: int = 0) -> None:
         self.lines.append("    " * depth + text)
 
-    def query(self, query: TableQuery, shared: _SharedData) -> None:
+    def query(self, number: int, query: TableQuery, shared: _SharedData) -> None:
         """The rows of one query; they are added only when the whole query has gone well."""
         code = ExpressionCode(query.table, self._names)
         several = bool(query.query.table.expansions)
         target = "found" if several else "rows"
-        self.line("try:", 1)
+        self.line("try:", 2)
         if several:
-            self.line("found = []", 2)
-        depth = self._open_table(query.query.table, code, 2)
-        bucket = self._names.name_of(query.bucket)
-        if query.query.keys:
-            self.line(f"p = {self._partition(query.query.keys, code)}", depth)
-            self.line("if p is not None:", depth)
-            depth += 1
-            name = f"{bucket} + p"
-        else:
-            name = self._names.name_of(f"{query.bucket}[]")
+            self.line("found = []", 3)
+        depth = self._open_table(query.query.table, code, 3)
+        bucket, depth = self._bucket(number, query, code, depth)
         data, object_id = self._data(query, shared, code, depth)
         object_type = self._names.name_of(query.object_type)
-        self.line(f"{target}.append(new(EvaluatedRow, ({name}, {object_type}, {object_id}, {data})))", depth)
+        self.line(f"{target}.append(EvaluatedRow({bucket}, {object_type}, {object_id}, {data}))", depth)
         if several:
-            self.line("rows += dict.fromkeys(found)", 2)
+            self.line("rows += dict.fromkeys(found)", 3)
         self._close(query.object_type)
 
     def lookup(self, lookup: TableLookup) -> None:
         """The entries of one lookup index."""
         code = ExpressionCode(lookup.table, self._names)
-        self.line("try:", 1)
-        self.line("found = {}", 2)
-        depth = self._open_table(lookup.index.table, code, 2)
+        self.line("try:", 2)
+        self.line("found = {}", 3)
+        depth = self._open_table(lookup.index.table, code, 3)
         self.line(f"p = {self._partition(lookup.index.keys, code)}", depth)
-        self.line(f"o = {self._partition(lookup.index.outputs, code)}", depth)
+        self.line(f"o = {self._outputs(lookup.index, code)}", depth)
         self.line("if p is not None and o is not None:", depth)
         self.line(f"found.setdefault({self._names.name_of(lookup.name)} + p, []).append(o)", depth + 1)
-        self.line("for p in found:", 2)
-        self.line("lookups.append(new(EvaluatedLookup, (p, encode_outputs(found[p]))))", 3)
+        self.line("for p in found:", 3)
+        self.line("lookups.append(EvaluatedLookup(p, encode_outputs(found[p])))", 4)
         self._close(lookup.name)
 
     def _open_table(self, table: RowTable, code: ExpressionCode, depth: int) -> int:
@@ -155,6 +194,24 @@ class _Writer:
             depth += 1
         return depth
 
+    def _bucket(self, number: int, query: TableQuery, code: ExpressionCode, depth: int) -> tuple[str, int]:
+        """Code of the bucket's name, and how deep the body stands, which only sees rows that have a bucket."""
+        keys = query.query.keys
+        if not keys:
+            return self._names.name_of(f"{query.bucket}[]"), depth
+        if len(keys) == 1:
+            self.line(f"b = b{number}[{code.value(keys[0])}]", depth)
+            self.line("if b is not None:", depth)
+            return "b", depth + 1
+        self.line(f"p = {self._partition(keys, code)}", depth)
+        self.line("if p is not None:", depth)
+        return f"{self._names.name_of(query.bucket)} + p", depth + 1
+
+    def _outputs(self, index: LookupIndex, code: ExpressionCode) -> str:
+        if not index.null_outputs:
+            return self._partition(index.outputs, code)
+        return f"nullable_text([{', '.join(code.value(output) for output in index.outputs)}])"
+
     def _partition(self, keys: Sequence[Expression], code: ExpressionCode) -> str:
         if not keys:
             return "'[]'"
@@ -163,21 +220,30 @@ class _Writer:
         return f"partition_text(({', '.join(code.value(key) for key in keys)}))"
 
     def _data(self, query: TableQuery, shared: _SharedData, code: ExpressionCode, depth: int) -> tuple[str, str]:
-        """Code of the row data and of the object id; shared ones are computed where they are first needed."""
-        pairs = ", ".join(f"{self._names.name_of(name)}: {code.value(value)}" for name, value in query.outputs)
-        data = f"row_json({{{pairs}}})"
-        identity = dict(query.outputs).get("id")
-        value = "None" if identity is None else code.value(identity)
-        object_id = f"object_id_text({value})"
-        if isinstance(identity, ColumnValue) and value != "None":
-            object_id = f"{value} if type({value}) is str else {object_id}"
+        """Names of the row data and of the object id; shared ones are computed where they are first needed."""
         number = shared.number(query)
-        if number is None:
-            return data, object_id
-        self.line(f"if d{number} is None:", depth)
-        self.line(f"d{number} = {data}; i{number} = {object_id}", depth + 1)
-        return f"d{number}", f"i{number}"
+        data, object_id = ("d", "i") if number is None else (f"d{number}", f"i{number}")
+        if number is not None:
+            self.line(f"if {data} is None:", depth)
+            depth += 1
+        pairs: list[str] = []
+        tests: list[str] = []
+        identity = "None"
+        for place, (name, value) in enumerate(query.outputs):
+            text = code.value(value)
+            local = text if isinstance(value, ColumnValue) else f"v{place}"
+            pairs.append(f"{self._names.name_of(name)}: {text if local == text else f'({local} := {text})'}")
+            tests.append(f"type({local}) in PLAIN_TYPES")
+            if name == "id":
+                identity = local
+        self.line(f"o = {{{', '.join(pairs)}}}", depth)
+        self.line(f"{object_id} = {identity} if type({identity}) is str else object_id_text({identity})", depth)
+        self.line("try:", depth)
+        self.line(f"{data} = encode(o).decode() if {' and '.join(tests) or True} else row_json(o)", depth + 1)
+        self.line("except NOT_ENCODABLE:", depth)
+        self.line(f"{data} = row_json(o)", depth + 1)
+        return data, object_id
 
     def _close(self, what: str) -> None:
-        self.line("except EvaluationError as exc:", 1)
-        self.line(f"errors.append(f'{{{self._names.name_of(what)}}}: {{exc}}')", 2)
+        self.line("except EvaluationError as exc:", 2)
+        self.line(f"errors = [*errors, f'{{{self._names.name_of(what)}}}: {{exc}}']", 3)

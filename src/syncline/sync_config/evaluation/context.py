@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from syncline.protocol.bucket_names import SyncValue
-from syncline.sync_config.evaluation.json_values import from_json, json_text
+from syncline.sync_config.evaluation.json_values import from_json, json_text, real_numbers
 from syncline.sync_config.evaluation.values import as_text
 from syncline.sync_config.plan import TablePattern
 
-__all__ = ["ELEMENT_COLUMNS", "RequestData", "TableContext"]
+__all__ = ["ELEMENT_COLUMNS", "RequestData", "TableContext", "token_parameters"]
 
 ELEMENT_COLUMNS = ("key", "value")
 """Columns of `json_each`, in the order of `json_values.elements`."""
@@ -41,17 +41,17 @@ class TableContext:
 
 @dataclass(frozen=True)
 class RequestData:
-    """Data of a connection by scope (`auth`, `connection`, `subscription`)."""
+    """Data of a connection by scope: `auth`, `connection`, `subscription`, and for sync rules `token_parameters`."""
 
     scopes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
 
     def parameter(self, scope: str, key: SyncValue) -> SyncValue:
-        """`scope.parameter(key)`: a plain key, or a path where it begins with `$.`."""
+        """`scope.parameter(key)`: a plain key, a path where it begins with `$.`, and everything for `$`."""
         if key is None:
             return None
         text = as_text(key) or ""
         found: Any = self.scopes.get(scope, {})
-        for part in text.split(".")[1:] if text.startswith("$.") else [text]:
+        for part in text.split(".")[1:] if text == "$" or text.startswith("$.") else [text]:
             found = _member(found, part)
         return from_json(real_numbers(found))
 
@@ -60,22 +60,15 @@ class RequestData:
         return json_text(real_numbers(dict(self.scopes.get(scope, {}))))
 
 
+def token_parameters(token: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What sync rules read as `token_parameters.x`: the claim `parameters`, and `user_id` as the token's `sub` (reference, 8.1)."""
+    claim: Any = token.get("parameters")
+    return {**(claim if isinstance(claim, Mapping) else {}), "user_id": token.get("sub")}  # pyright: ignore[reportUnknownVariableType]
+
+
 def _member(value: Any, key: str) -> Any:
     if isinstance(value, Mapping):
         return value.get(key)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     if isinstance(value, list) and key.isascii() and key.isdecimal() and int(key) < len(value):  # pyright: ignore[reportUnknownArgumentType]
         return value[int(key)]  # pyright: ignore[reportUnknownVariableType]
     return None
-
-
-def real_numbers(value: Any) -> Any:
-    """The same JSON with every number as real, as the language defines for connection data (sync config reference, 2.3)."""
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        return float(value) if abs(value) < 2**1023 else None
-    if isinstance(value, dict):
-        return {key: real_numbers(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
-    if isinstance(value, list):
-        return [real_numbers(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
-    return value

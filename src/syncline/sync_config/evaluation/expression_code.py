@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from syncline.protocol.bucket_names import SyncValue
 from syncline.sync_config.compiler.expressions import (
     Apply,
     Case,
     ColumnValue,
+    Computed,
     Expression,
     Literal,
     RequestValue,
     RowMeta,
 )
 from syncline.sync_config.evaluation.context import TableContext
-from syncline.sync_config.evaluation.functions import FUNCTIONS, OPERATORS
+from syncline.sync_config.evaluation.functions import OPERATORS, implementation
 from syncline.sync_config.evaluation.values import truthy
 
 __all__ = ["ExpressionCode", "Names"]
@@ -59,9 +62,9 @@ class ExpressionCode:
             case Apply(name="and" | "or"):
                 return f"(1 if {self.truth(expression)} else 0)"
             case Apply():
-                function = (OPERATORS.get(expression.name) or FUNCTIONS[expression.name]).evaluate
-                arguments = ", ".join(self.value(argument) for argument in expression.arguments)
-                return f"{self._names.name_of(function)}({arguments})"
+                return self._call(implementation(expression.name), expression.arguments)
+            case Computed():
+                return self._call(expression.evaluate, expression.inputs)
             case RequestValue():
                 raise AssertionError("a row expression never reads connection data")
 
@@ -80,6 +83,9 @@ class ExpressionCode:
             ):
                 return f"({self.value(arguments[0])} == {self.value(arguments[1])})"
         return f"{self._names.name_of(truthy)}({self.value(expression)})"
+
+    def _call(self, function: Callable[..., SyncValue], arguments: Sequence[Expression]) -> str:
+        return f"{self._names.name_of(function)}({', '.join(self.value(argument) for argument in arguments)})"
 
     def _column(self, expression: ColumnValue) -> str:
         if expression.source:

@@ -15,7 +15,7 @@ import msgspec
 from syncline.protocol.bucket_names import SyncValue, canonical_json
 from syncline.sync_config.evaluation.values import EvaluationError
 
-__all__ = ["decode_outputs", "encode_outputs", "partition_of_one", "partition_text"]
+__all__ = ["BucketNames", "decode_outputs", "encode_outputs", "nullable_text", "partition_of_one", "partition_text"]
 
 _encode = msgspec.json.Encoder().encode
 
@@ -31,6 +31,13 @@ def partition_text(values: Sequence[SyncValue]) -> str | None:
         raise EvaluationError("A text is not valid Unicode") from None
 
 
+def nullable_text(values: Sequence[SyncValue]) -> str | None:
+    """As `partition_text`, but NULL is a value like others: outputs of lookups and buckets of sync rules (reference, 8.1)."""
+    if all(value is None or partition_text((value,)) is not None for value in values):
+        return canonical_json(values)
+    return None
+
+
 def partition_of_one(value: SyncValue) -> str | None:
     """`partition_text` of a single value; the common case, a text, in one step."""
     if type(value) is str:
@@ -39,6 +46,26 @@ def partition_of_one(value: SyncValue) -> str | None:
         except UnicodeEncodeError:
             raise EvaluationError("A text is not valid Unicode") from None
     return partition_text((value,))
+
+
+class BucketNames(dict[SyncValue, str | None]):
+    """Names of the buckets with one partition value, by the value: `names[value]`; None where such rows stand nowhere.
+
+    Names for texts are remembered, because the rows of a batch share their keys; others are not, because 10^22 and 1e22 are equal
+    as keys but have two names. Make one per batch: it grows by a name for each text.
+    """
+
+    def __init__(self, bucket: str) -> None:
+        super().__init__()
+        self._bucket = bucket
+
+    def __missing__(self, value: SyncValue) -> str | None:
+        """Make the name. Raises EvaluationError as `partition_of_one` does."""
+        partition = partition_of_one(value)
+        name = None if partition is None else self._bucket + partition
+        if type(value) is str:
+            self[value] = name
+        return name
 
 
 def encode_outputs(rows: Iterable[str]) -> str:

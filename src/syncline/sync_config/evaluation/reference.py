@@ -2,42 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from syncline.protocol.bucket_names import SyncValue
 from syncline.sync_config.compiler.model import RowTable
 from syncline.sync_config.evaluation.closures import Closure, Environment, closure_of
 from syncline.sync_config.evaluation.context import TableContext
 from syncline.sync_config.evaluation.json_values import elements
-from syncline.sync_config.evaluation.partition import encode_outputs, partition_text
+from syncline.sync_config.evaluation.partition import encode_outputs, nullable_text, partition_text
 from syncline.sync_config.evaluation.table_queries import TableLookup, TableQuery
 from syncline.sync_config.evaluation.values import EvaluationError, truthy
-from syncline.sync_config.plan import EvaluatedLookup, EvaluatedRow, RowEvaluation, RowEvaluator
+from syncline.sync_config.plan import EvaluatedLookup, EvaluatedRow, RowEvaluation
 from syncline.sync_config.row_json import object_id_text, row_json
 
-__all__ = ["reference_evaluator"]
+__all__ = ["expanded", "reference_evaluator"]
 
 
-def reference_evaluator(queries: Sequence[TableQuery], lookups: Sequence[TableLookup]) -> RowEvaluator:
-    """An evaluator for the rows of one table."""
+def reference_evaluator(
+    queries: Sequence[TableQuery], lookups: Sequence[TableLookup]
+) -> Callable[[Sequence[SyncValue]], RowEvaluation]:
+    """A function that evaluates one row of a table."""
     row_parts = [_QueryClosures(query) for query in queries]
     lookup_parts = [_LookupClosures(lookup) for lookup in lookups]
 
     def evaluate(row: Sequence[SyncValue]) -> RowEvaluation:
-        evaluation = RowEvaluation([], [], [])
+        found_rows: list[EvaluatedRow] = []
+        found_lookups: list[EvaluatedLookup] = []
+        errors: list[str] = []
         for part in row_parts:
             try:
-                evaluation.rows.extend(dict.fromkeys(part.evaluate(row)))
+                found_rows.extend(dict.fromkeys(part.evaluate(row)))
             except EvaluationError as exc:
-                evaluation.errors.append(f"{part.object_type}: {exc}")
+                errors.append(f"{part.object_type}: {exc}")
+        found_rows = list(dict.fromkeys(found_rows))  # two queries may put it into the same bucket
         for part in lookup_parts:
             try:
-                evaluation.lookups.extend(part.evaluate(row))
+                found_lookups.extend(part.evaluate(row))
             except EvaluationError as exc:
-                evaluation.errors.append(f"{part.name}: {exc}")
-        return evaluation
+                errors.append(f"{part.name}: {exc}")
+        return RowEvaluation(found_rows, found_lookups, errors)
 
     return evaluate
+
+
+def expanded(environment: Environment, expansions: Sequence[Closure]) -> Iterator[Environment]:
+    """The environment with each combination of elements of `expansions`, one after the other. Raises EvaluationError."""
+    if not expansions:
+        yield environment
+        return
+    for element in elements(expansions[0](environment)):
+        yield from expanded(Environment((*environment.rows, element)), expansions[1:])
 
 
 class _TableClosures:
@@ -48,16 +62,9 @@ class _TableClosures:
         self._expansions = [closure_of(expression, table) for expression in rows.expansions]
 
     def environments(self, row: Sequence[SyncValue]) -> Iterator[Environment]:
-        for environment in self._expanded(Environment((row,)), self._expansions):
+        for environment in expanded(Environment((row,)), self._expansions):
             if all(truthy(test(environment)) for test in self._filters):
                 yield environment
-
-    def _expanded(self, environment: Environment, expansions: Sequence[Closure]) -> Iterator[Environment]:
-        if not expansions:
-            yield environment
-            return
-        for element in elements(expansions[0](environment)):
-            yield from self._expanded(Environment((*environment.rows, element)), expansions[1:])
 
 
 class _QueryClosures(_TableClosures):
@@ -83,12 +90,13 @@ class _LookupClosures(_TableClosures):
         self.name = lookup.name
         self._keys = [closure_of(key, lookup.table) for key in lookup.index.keys]
         self._outputs = [closure_of(output, lookup.table) for output in lookup.index.outputs]
+        self._outputs_text = nullable_text if lookup.index.null_outputs else partition_text
 
     def evaluate(self, row: Sequence[SyncValue]) -> list[EvaluatedLookup]:
         found: dict[str, list[str]] = {}
         for environment in self.environments(row):
             keys = partition_text([key(environment) for key in self._keys])
-            outputs = partition_text([output(environment) for output in self._outputs])
+            outputs = self._outputs_text([output(environment) for output in self._outputs])
             if keys is not None and outputs is not None:
                 found.setdefault(self.name + keys, []).append(outputs)
         return [EvaluatedLookup(name, encode_outputs(outputs)) for name, outputs in found.items()]

@@ -6,10 +6,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from syncline.sync_config.compiler.expressions import ColumnValue, Expression, walk
-from syncline.sync_config.compiler.model import BucketSource, LookupIndex, RowQuery
+from syncline.sync_config.compiler.model import BucketSource, LookupIndex, OutputColumn, RowQuery
 from syncline.sync_config.evaluation.context import TableContext
 
-__all__ = ["TableLookup", "TableQuery", "reads_expansions", "table_lookups", "table_queries"]
+__all__ = [
+    "TableLookup",
+    "TableQuery",
+    "fill_one_bucket",
+    "output_columns",
+    "reads_expansions",
+    "table_lookups",
+    "table_queries",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +51,11 @@ def table_queries(
                 table = TableContext(schema, name, columns, query.table.pattern)
                 found.append(
                     TableQuery(
-                        table, query, bucket_prefix + source.name, query.object_type or name, _outputs(query, table)
+                        table,
+                        query,
+                        bucket_prefix + source.name,
+                        query.object_type or name,
+                        output_columns(query.columns, table),
                     )
                 )
     return found
@@ -60,11 +72,21 @@ def table_lookups(
     ]
 
 
-def _outputs(query: RowQuery, table: TableContext) -> tuple[tuple[str, Expression], ...]:
-    """Result columns with `*` spelled out; a plain column that the table does not have is left out (reference 2.1)."""
+def fill_one_bucket(queries: Iterable[TableQuery]) -> bool:
+    """Whether two of the queries can put the same row into the same bucket."""
+    places = [(query.bucket, query.object_type) for query in queries]
+    return len(set(places)) < len(places)
+
+
+def output_columns(columns: Iterable[OutputColumn], table: TableContext) -> tuple[tuple[str, Expression], ...]:
+    """Result columns with `*` spelled out; a plain column that the table does not have is left out (reference 2.1 and 8.2)."""
     outputs: dict[str, Expression] = {}
-    for column in query.columns:
-        if column.name is None or column.value is None:
+    for column in columns:
+        if column.fills_in:
+            for name in table.columns:
+                if not name.startswith("_"):
+                    outputs.setdefault(name, ColumnValue(0, name))
+        elif column.name is None or column.value is None:
             outputs.update((name, ColumnValue(0, name)) for name in table.columns)
         elif not _is_missing(column.value, table):
             outputs[column.name] = column.value

@@ -14,6 +14,7 @@ from syncline.protocol.bucket_names import SyncValue
 __all__ = [
     "EvaluationError",
     "add",
+    "as_int64",
     "as_integer",
     "as_number",
     "as_text",
@@ -22,6 +23,7 @@ __all__ = [
     "concatenate",
     "divide",
     "equal",
+    "legacy_literal",
     "less",
     "less_or_equal",
     "multiply",
@@ -30,6 +32,9 @@ __all__ = [
     "subtract",
     "truthy",
 ]
+
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+_EXACT_REALS = 2**53
 
 _INTEGER_PREFIX = re.compile(r"\s*([+-]?)(0[xX][0-9a-fA-F]+|[0-9]+)")
 _NUMBER_PREFIX = re.compile(r"\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)")
@@ -67,21 +72,28 @@ def _decimal(digits: str) -> int:
 
 
 def compare(left: str | int | float | bytes, right: str | int | float | bytes) -> int:
-    """Below, equal or above 0 as `left` sorts before, with or after `right`."""
+    """Below, equal or above 0 as `left` sorts before, with or after `right`. Raises EvaluationError for two blobs (6.2)."""
     left_class, right_class = _class_of(left), _class_of(right)
     if left_class != right_class:
         return left_class - right_class
+    if left_class == _BLOB:
+        raise EvaluationError("Two blobs cannot be compared")
     return (left > right) - (left < right)  # type: ignore[operator]  # the classes are the same
 
 
+_BLOB = 2
+
+
 def _class_of(value: str | int | float | bytes) -> int:
-    return 1 if isinstance(value, str) else 2 if isinstance(value, bytes) else 0
+    return 1 if isinstance(value, str) else _BLOB if isinstance(value, bytes) else 0
 
 
 def equal(left: SyncValue, right: SyncValue) -> int | None:
-    """Equality: `=`."""
+    """Equality: `=`. Raises EvaluationError for two blobs (6.2)."""
     if left is None or right is None:
         return None
+    if isinstance(left, bytes) and isinstance(right, bytes):
+        raise EvaluationError("Two blobs cannot be compared")
     return 1 if left == right else 0
 
 
@@ -161,6 +173,26 @@ def as_integer(value: SyncValue) -> int | None:
     return _decimal_signed(match[0].strip()) if match else 0
 
 
+def as_int64(value: SyncValue) -> int | None:
+    """Integer of a value as SQLite's bit operators and `%` take it: cut off at the point, and kept within 64 bits."""
+    if value is None:
+        return None
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return 0 if math.isnan(value) else INT64_MAX if value > 0 else INT64_MIN
+        number = math.trunc(value)
+    else:
+        number = as_integer(value) or 0
+    return max(INT64_MIN, min(INT64_MAX, number))
+
+
+def legacy_literal(value: SyncValue) -> SyncValue:
+    """A number as legacy sync rules read it: an integer beyond 53 bits is rounded to the next real (6.3)."""
+    if isinstance(value, int) and abs(value) > _EXACT_REALS:
+        return int(_real(value)) if value.bit_length() <= 1023 else _real(value)
+    return value
+
+
 def cast(value: SyncValue, type_name: str) -> SyncValue:
     """CAST to text, numeric, integer, real or blob."""
     if value is None:
@@ -229,14 +261,13 @@ def divide(left: SyncValue, right: SyncValue) -> SyncValue:
 
 
 def remainder(left: SyncValue, right: SyncValue) -> SyncValue:
-    """`%`: both sides as integers, the sign of the left one, NULL for a zero divisor; a real where one side is real."""
-    a, b = as_number(left), as_number(right)
-    x, y = as_integer(left), as_integer(right)
+    """`%`: both sides as 64-bit integers, the sign of the left one, NULL for a zero divisor; a real where one side is real."""
+    x, y = as_int64(left), as_int64(right)
     if x is None or y is None or y == 0:
         return None
     rest = abs(x) % abs(y)
     result = -rest if x < 0 else rest
-    return result if isinstance(a, int) and isinstance(b, int) else float(result)
+    return result if isinstance(as_number(left), int) and isinstance(as_number(right), int) else float(result)
 
 
 def _real(value: int | float) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from syncline.sync_config.problems import ProblemKind
 from syncline.sync_config.source_text import Span
 from syncline.sync_config.sql.syntax import (
     BetweenTest,
@@ -24,10 +25,11 @@ from syncline.sync_config.sql.syntax import (
     Negation,
     Node,
     Select,
+    SubqueryValue,
     UnaryOperation,
     ValueList,
 )
-from syncline.sync_config.sql.tokens import SqlError, Token, TokenKind
+from syncline.sync_config.sql.tokens import SqlError, Token, TokenKind, bind_parameter
 
 __all__ = ["EXPRESSION_DEPTH_MAX", "ExpressionParser"]
 
@@ -56,7 +58,8 @@ _BINARY = {
     "->>": _MEMBER,
     "::": _CAST,
 }
-_TESTS = frozenset({"is", "in", "between", "not", "like", "ilike"})
+_TESTS = frozenset({"is", "in", "between", "not", "like", "ilike", "similar"})
+_UNSUPPORTED_OPERATORS = frozenset({"~", "~*", "!~", "!~*", "@>", "<@", "#>", "#>>", "?", "?|", "?&", "^", "#", "@"})
 _RESERVED = frozenset(
     {"select", "from", "where", "and", "or", "not", "in", "is", "between", "case", "when", "then", "else", "end", "as"}
     | {"on", "join", "inner", "union", "group", "order", "having", "limit", "only", "using", "null", "true", "false"}
@@ -168,11 +171,17 @@ class ExpressionParser(ABC):
         return left
 
     def _too_deep(self) -> SqlError:
-        return SqlError(f"The expression is nested deeper than {EXPRESSION_DEPTH_MAX} levels", self.current.span)
+        return SqlError(
+            f"The expression is nested deeper than {EXPRESSION_DEPTH_MAX} levels",
+            self.current.span,
+            kind=ProblemKind.TOO_LARGE,
+        )
 
     def parse_arguments(self) -> tuple[Node, ...]:
         """Read `( expression, … )`."""
         self.expect_operator("(")
+        if self.at_word("distinct"):
+            raise SqlError("DISTINCT is not supported here", self.current.span, kind=ProblemKind.UNSUPPORTED_CLAUSE)
         arguments: list[Node] = []
         if not self.at_operator(")"):
             arguments.append(self.parse_expression())
@@ -186,6 +195,9 @@ class ExpressionParser(ABC):
         token = self.current
         if token.kind is TokenKind.OPERATOR:
             power = _BINARY.get(str(token.value))
+            if token.value in _UNSUPPORTED_OPERATORS:
+                message = f"The operator {token.value} is not supported"
+                raise SqlError(message, token.span, kind=ProblemKind.UNSUPPORTED_OPERATOR)
             if power is None or power < minimum:
                 return None
             self.advance()
@@ -194,6 +206,10 @@ class ExpressionParser(ABC):
             return self._logic(left, str(token.value), minimum)
         if token.kind is TokenKind.WORD and token.value in _TESTS and minimum <= _COMPARE:
             return self._test(left)
+        if token.is_word("at") and self.peek(1).is_word("time"):
+            raise SqlError("AT TIME ZONE is not supported", token.span, kind=ProblemKind.UNSUPPORTED_OPERATOR)
+        if token.is_word("collate"):
+            raise SqlError("COLLATE is not supported", token.span, kind=ProblemKind.UNSUPPORTED_OPERATOR)
         return None
 
     def _binary(self, left: Node, operator: str, power: int) -> Node:
@@ -229,8 +245,16 @@ class ExpressionParser(ABC):
         if self.take_word("in"):
             target = self._in_target()
             return InTest((start, self.previous_end), left, target, negated)
-        if self.at_word("like") or self.at_word("ilike"):
-            raise SqlError("LIKE is not supported", self.current.span, hint="Use =, instr(…) or substring(…).")
+        if self.at_word("ilike") or self.at_word("similar"):
+            message = f"{str(self.current.value).upper()} is not supported"
+            raise SqlError(message, self.current.span, kind=ProblemKind.UNSUPPORTED_OPERATOR)
+        if self.at_word("like"):
+            raise SqlError(
+                "LIKE is not supported",
+                self.current.span,
+                kind=ProblemKind.UNSUPPORTED_LIKE,
+                hint="Use =, instr(…) or substring(…).",
+            )
         raise self.unexpected("IN or BETWEEN")
 
     def _in_target(self) -> Select | Node:
@@ -272,6 +296,8 @@ class ExpressionParser(ABC):
             return self._word()
         if token.kind is TokenKind.QUOTED_NAME:
             return self._name()
+        if token.is_operator("?"):
+            raise bind_parameter(token.span)
         if token.is_operator("*"):
             raise SqlError("`*` must stand alone, as a result column", token.span)
         raise self.unexpected("an expression")
@@ -279,16 +305,15 @@ class ExpressionParser(ABC):
     def _parenthesised(self) -> Node:
         start = self.advance().span[0]
         if self.at_word("select"):
-            raise SqlError(
-                "A subquery may only stand in FROM or to the right of IN",
-                self.current.span,
-                hint="Write x IN (SELECT …), or join the table.",
-            )
+            select = self.parse_select()
+            self.expect_operator(")")
+            return SubqueryValue((start, self.previous_end), select)
         inner = self.parse_expression()
         if self.at_operator(","):
             raise SqlError(
                 "A list of values in parentheses is not supported",
                 (start, self.current.span[1]),
+                kind=ProblemKind.UNSUPPORTED_EXPRESSION,
                 hint="Write ARRAY['a', 'b'] or ROW('a', 'b').",
             )
         self.expect_operator(")")
@@ -320,25 +345,45 @@ class ExpressionParser(ABC):
 
     def _name(self) -> Node:
         start = self.current.span[0]
+        if self.at_word("exists") and self.peek(1).is_operator("("):
+            raise SqlError(
+                "EXISTS is not supported",
+                self.current.span,
+                kind=ProblemKind.UNKNOWN_FUNCTION,
+                hint="Write x IN (SELECT …): it holds for the rows for which the subquery finds x.",
+            )
         parts = [self.expect_name("an expression")]
+        if self.current.kind is TokenKind.TEXT:
+            raise SqlError(
+                "Constants with a type before them are not supported",
+                (start, self.current.span[1]),
+                kind=ProblemKind.BAD_CAST,
+                hint="Write the text alone, or CAST('…' AS type).",
+            )
         while self.at_operator(".") and not self.peek(1).is_operator("*"):
             self.advance()
             parts.append(self.expect_name("a name"))
         if self.at_operator("("):
             arguments = self._call_arguments(parts)
+            if (self.at_word("over") or self.at_word("filter")) and self.peek(1).is_operator("("):
+                what = str(self.current.value).upper()
+                raise SqlError(f"{what} is not supported", self.current.span, kind=ProblemKind.UNSUPPORTED_CLAUSE)
             return FunctionCall((start, self.previous_end), tuple(parts), arguments)
         return ColumnName((start, self.previous_end), tuple(parts))
 
     def _call_arguments(self, parts: list[str]) -> tuple[Node, ...]:
-        """Arguments of a call; `substring(x from a for b)` is read as `substring(x, a, b)`."""
+        """Arguments of a call; `substring(x from a for b)` is read as `substring(x, a, b)`, where `from` may be left out."""
         if parts != ["substring"]:
             return self.parse_arguments()
         self.expect_operator("(")
         arguments = [self.parse_expression()]
         if self.take_word("from"):
             arguments.append(self.parse_expression())
-            if self.take_word("for"):
-                arguments.append(self.parse_expression())
+        span = self.current.span
+        if self.take_word("for"):
+            if len(arguments) == 1:
+                arguments.append(LiteralValue(span, 1))
+            arguments.append(self.parse_expression())
         while self.take_operator(","):
             arguments.append(self.parse_expression())
         self.expect_operator(")")
@@ -370,5 +415,5 @@ class ExpressionParser(ABC):
     def _type_name(self) -> str:
         name = self.expect_name("a type")
         if self.at_operator("("):
-            raise SqlError("Types with arguments are not supported", self.current.span)
+            raise SqlError("Types with arguments are not supported", self.current.span, kind=ProblemKind.BAD_CAST)
         return name

@@ -26,6 +26,7 @@ __all__ = [
     "ResultColumn",
     "Select",
     "Star",
+    "SubqueryValue",
     "UnaryOperation",
     "ValueList",
 ]
@@ -54,9 +55,9 @@ class ColumnName(Node):
 
 @dataclass(frozen=True, slots=True)
 class Star(Node):
-    """`*` or `table.*`; only in result columns."""
+    """`*` or `table.*`; only in result columns. `qualifier` has the parts before the star."""
 
-    qualifier: str | None
+    qualifier: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,13 @@ class InTest(Node):
     operand: Node
     target: Select | Node
     negated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SubqueryValue(Node):
+    """`(SELECT …)` in the place of a value; only beside `&&` does it mean something."""
+
+    select: Select
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ import enum
 import re
 from typing import NamedTuple
 
+from syncline.sync_config.problems import ProblemKind
 from syncline.sync_config.source_text import Span
 
-__all__ = ["NUMBER_CHARS_MAX", "QUERY_CHARS_MAX", "SqlError", "Token", "TokenKind", "tokenize"]
+__all__ = ["NUMBER_CHARS_MAX", "QUERY_CHARS_MAX", "SqlError", "Token", "TokenKind", "bind_parameter", "tokenize"]
 
 QUERY_CHARS_MAX = 100_000  # characters of one query; a query of a page has 3,000
 
@@ -18,8 +19,9 @@ NUMBER_CHARS_MAX = 300  # characters of a number; reals end at 10 to the 308th
 class SqlError(Exception):
     """A query that is not understood, with the place inside of the query's text."""
 
-    def __init__(self, message: str, span: Span, *, hint: str = "") -> None:
+    def __init__(self, message: str, span: Span, *, hint: str = "", kind: ProblemKind = ProblemKind.SQL_SYNTAX) -> None:
         super().__init__(message)
+        self.kind = kind
         self.message = message
         self.span = span
         self.hint = hint
@@ -56,11 +58,12 @@ _TOKEN = re.compile(
     r"""
       (?P<blank>\s+|--[^\n]*|/\*.*?\*/)
     | (?P<text>'(?:[^']|'')*')
+    | (?P<escaped>[eE]'(?:[^'\\]|''|\\.)*')
     | (?P<quoted>"(?:[^"]|"")+")
     | (?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[A-Za-z_0-9]*)
     | (?P<word>[^\W\d][\w$]*)
-    | (?P<parameter>\?|\$[0-9]+|:[A-Za-z_]\w*)
-    | (?P<operator>->>|->|\|\||&&|::|<=|>=|<>|!=|<<|>>|[=<>+\-*/%&|(),.\[\];^~])
+    | (?P<parameter>\$[0-9]+|:[A-Za-z_]\w*)
+    | (?P<operator>->>|->|\|\||&&|::|<=|>=|<>|!=|<<|>>|@>|<@|\#>>|\#>|!~\*|!~|~\*|\?\||\?&|[=<>+\-*/%&|(),.\[\];^~?\#@])
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -69,7 +72,7 @@ _TOKEN = re.compile(
 def tokenize(sql: str) -> list[Token]:
     """All tokens of a query, ending with END. Raises SqlError for what is no token, and for bind parameters."""
     if len(sql) > QUERY_CHARS_MAX:
-        raise SqlError(f"The query is longer than {QUERY_CHARS_MAX} characters", (0, 1))
+        raise SqlError(f"The query is longer than {QUERY_CHARS_MAX} characters", (0, 1), kind=ProblemKind.TOO_LARGE)
     tokens: list[Token] = []
     position = 0
     while position < len(sql):
@@ -87,6 +90,8 @@ def tokenize(sql: str) -> list[Token]:
 def _token(group: str, text: str, span: Span) -> Token:
     if group == "text":
         return Token(TokenKind.TEXT, text[1:-1].replace("''", "'"), span)
+    if group == "escaped":
+        return Token(TokenKind.TEXT, _unescaped(text[2:-1], span), span)
     if group == "quoted":
         return Token(TokenKind.QUOTED_NAME, text[1:-1].replace('""', '"'), span)
     if group == "word":
@@ -94,12 +99,39 @@ def _token(group: str, text: str, span: Span) -> Token:
     if group == "number":
         return Token(TokenKind.NUMBER, _number(text, span), span)
     if group == "parameter":
-        raise SqlError(
-            "Bind parameters are not supported",
-            span,
-            hint="Use auth.user_id(), auth.parameter('…'), connection.parameter('…') or subscription.parameter('…').",
-        )
+        raise bind_parameter(span)
     return Token(TokenKind.OPERATOR, "!=" if text == "<>" else text, span)
+
+
+def bind_parameter(span: Span) -> SqlError:
+    """That `$1`, `:x` or `?` stands where a value belongs."""
+    return SqlError(
+        "Bind parameters are not supported",
+        span,
+        kind=ProblemKind.BIND_PARAMETER,
+        hint="Use auth.user_id(), auth.parameter('…'), connection.parameter('…') or subscription.parameter('…').",
+    )
+
+
+_ESCAPE = re.compile(r"''|\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))", re.DOTALL)
+_CONTROL = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+
+
+def _unescaped(text: str, span: Span) -> str:
+    """The text that `E'…'` means (Postgres: string constants with C-style escapes)."""
+
+    def replace(match: re.Match[str]) -> str:
+        octal, short, four, eight, other = match.groups()
+        if octal:
+            return chr(int(octal, 8) & 0xFF)
+        if short or four or eight:
+            return chr(int(short or four or eight, 16))
+        return "'" if other is None else _CONTROL.get(other, other)
+
+    try:
+        return _ESCAPE.sub(replace, text)
+    except (ValueError, OverflowError):
+        raise SqlError("This text has an escape beyond Unicode", span) from None
 
 
 def _number(text: str, span: Span) -> int | float:
