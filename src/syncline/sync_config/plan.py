@@ -46,7 +46,14 @@ class TablePattern(NamedTuple):
 
     def matches(self, schema: str, name: str) -> bool:
         """Whether a table of the source with this schema and name is meant."""
-        return self.connection == "default" and _part_matches(self.schema, schema) and _part_matches(self.name, name)
+        if self.connection != "default" or (self.schema.endswith("%") and _is_of_system(schema)):
+            return False
+        return _part_matches(self.schema, schema) and _part_matches(self.name, name)
+
+
+def _is_of_system(schema: str) -> bool:
+    """Whether a schema is Postgres' own: no wildcard means these (sync config reference, 2.2)."""
+    return schema.startswith("pg_") or schema == "information_schema"
 
 
 def _part_matches(pattern: str, value: str) -> bool:

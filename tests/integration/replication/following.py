@@ -18,6 +18,7 @@ from syncline.replication.source import (
     TransactionEnd,
 )
 from syncline.sync_config.plan import TablePattern
+from syncline.sync_config.value_format import EDITION_3_FORMAT, ValueFormat
 from syncline.testing.waiting import eventually
 
 __all__ = ["ALL_TABLES", "SLOT", "Follower", "following", "read_snapshot"]
@@ -34,10 +35,12 @@ class Follower:
         self.events: list[SourceEvent] = []
         self.error: Exception | None = None
 
-    async def run(self, slot_name: str, patterns: Sequence[TablePattern], after: str) -> None:
+    async def run(
+        self, slot_name: str, patterns: Sequence[TablePattern], after: str, value_format: ValueFormat = EDITION_3_FORMAT
+    ) -> None:
         """Stream until cancelled, or until the source fails."""
         try:
-            async for batch in self.source.stream(slot_name, patterns, after):
+            async for batch in self.source.stream(slot_name, patterns, after, value_format=value_format):
                 self.events += batch
         except Exception as exc:
             self.error = exc
@@ -70,13 +73,18 @@ class Follower:
 
 @asynccontextmanager
 async def following(
-    source: PostgresSource, *, after: str = "", create: bool = True, patterns: Sequence[TablePattern] = ALL_TABLES
+    source: PostgresSource,
+    *,
+    after: str = "",
+    create: bool = True,
+    patterns: Sequence[TablePattern] = ALL_TABLES,
+    value_format: ValueFormat = EDITION_3_FORMAT,
 ) -> AsyncGenerator[Follower]:
     """Follow `source` from now on (or after a position) while the block runs."""
     if create:
         await source.create_slot(SLOT)
     follower = Follower(source)
-    task = asyncio.create_task(follower.run(SLOT, patterns, after))
+    task = asyncio.create_task(follower.run(SLOT, patterns, after, value_format))
     try:
         yield follower
     finally:
@@ -84,11 +92,13 @@ async def following(
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def read_snapshot(source: PostgresSource, table: str) -> list[tuple[SyncValue, ...]]:
+async def read_snapshot(
+    source: PostgresSource, table: str, value_format: ValueFormat = EDITION_3_FORMAT
+) -> list[tuple[SyncValue, ...]]:
     """All rows that the copy of a published table gives."""
     relations = [relation for relation in await source.relations(ALL_TABLES) if relation.name == table]
     assert len(relations) == 1, f"{table} is published once"
     rows: list[tuple[SyncValue, ...]] = []
-    async for chunk in source.snapshot(relations[0]):
+    async for chunk in source.snapshot(relations[0], value_format=value_format):
         rows += chunk.rows
     return rows

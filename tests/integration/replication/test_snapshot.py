@@ -7,6 +7,7 @@ import pytest
 from syncline.errors import SourceError, SourceUnavailable
 from syncline.replication.postgres import snapshot as snapshot_module
 from syncline.replication.postgres.source import PostgresSource
+from syncline.sync_config.value_format import ValueFormat
 from syncline.testing.postgres import ScratchDatabase
 from tests.integration.replication.following import ALL_TABLES, following, read_snapshot
 
@@ -64,6 +65,21 @@ async def test_copied_and_streamed_rows_are_the_same(database: ScratchDatabase, 
         "2026-01-02",
     )
     assert await read_snapshot(source, "t") == [expected]
+    assert [change.row for change in follower.changes("t")] == [expected]
+
+
+async def test_copied_and_streamed_rows_are_in_the_format_of_the_config(
+    database: ScratchDatabase, source: PostgresSource
+) -> None:
+    legacy = ValueFormat(iso8601=False, custom_types=False)
+    database.execute("CREATE DOMAIN amount AS int; CREATE TYPE mood AS ENUM ('so so', 'well')")
+    database.execute("CREATE TABLE t (a timestamptz, b timestamp[], c int4range, d amount, e mood[], f int[])")
+    row = "'2026-01-02 03:04:05.5+01', '{2026-01-02 03:04:05}', '[1,3)', 5, '{so so,well}', '{1,2}'"
+    async with following(source, value_format=legacy) as follower:
+        database.execute(f"INSERT INTO t VALUES ({row})")
+        await follower.caught_up()
+    expected = ("2026-01-02 02:04:05.5Z", '["2026-01-02 03:04:05"]', "[1,3)", "5", '{"so so",well}', "[1,2]")
+    assert await read_snapshot(source, "t", legacy) == [expected]
     assert [change.row for change in follower.changes("t")] == [expected]
 
 

@@ -6,7 +6,7 @@ from syncline.sync_config.compiler.expressions import Apply, Expression, Literal
 from syncline.sync_config.compiler.legacy.names import Names, Parameters, Side, side_of
 from syncline.sync_config.evaluation.functions import LEGACY_FUNCTIONS
 from syncline.sync_config.evaluation.json_values import parse_json
-from syncline.sync_config.evaluation.values import EvaluationError
+from syncline.sync_config.evaluation.values import EvaluationError, legacy_literal
 from syncline.sync_config.problems import ProblemKind
 from syncline.sync_config.source_text import Span
 from syncline.sync_config.sql.syntax import (
@@ -28,7 +28,6 @@ from syncline.sync_config.sql.tokens import SqlError
 
 __all__ = ["LegacyScalars", "check_membership"]
 
-EXACT_INTEGER_MAX = 2**53
 _OPERATORS = frozenset({"=", "!=", "<", "<=", "+", "-", "*", "/", "||"})
 _TURNED = {">": "<", ">=": "<="}
 _JSON_ACCESS = frozenset({"->", "->>"})
@@ -48,7 +47,7 @@ class LegacyScalars:
         """The bound expression. Raises SqlError for what is unknown, not supported, or mixes a row with parameters."""
         match node:
             case LiteralValue():
-                return self._literal(node)
+                return literal(legacy_literal(node.value))
             case ColumnName():
                 return self.names.column(node)
             case FunctionCall():
@@ -107,12 +106,6 @@ class LegacyScalars:
             message = "To the right of IN stands no JSON array"
             hint = 'Write the list as JSON text: IN \'["a", "b"]\'.'
             raise SqlError(message, span, kind=ProblemKind.UNSUPPORTED_EXPRESSION, hint=hint)
-
-    def _literal(self, node: LiteralValue) -> Expression:
-        value = node.value
-        if isinstance(value, int) and abs(value) > EXACT_INTEGER_MAX:
-            return literal(int(float(value)))  # constants are doubles in this language (reference 6.3)
-        return literal(value)
 
     def _binary(self, node: BinaryOperation) -> Expression:
         operator = node.operator

@@ -1,0 +1,1 @@
+"""Bucket definitions (legacy sync rules) and event definitions."""
