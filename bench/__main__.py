@@ -1,4 +1,4 @@
-"""`python -m bench [replicate] [download] [latency]`: run benches (all by default), print and keep the table."""
+"""`python -m bench [evaluate] [replicate] [download] [latency]`: run benches (all by default), print and keep the table."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import argparse
 import time
 from collections.abc import Callable, Generator, Sequence
 
-from bench import download, latency, replicate
+from bench import download, evaluate, latency, replicate
 from bench.table import Figure, format_table, write_results
 
 __all__ = ["main"]
 
 BENCHES: dict[str, Callable[[argparse.Namespace], Generator[Figure]]] = {
+    "evaluate": lambda sizes: evaluate.run(rows=sizes.rows, streams=sizes.streams),
     "replicate": lambda sizes: replicate.run(
         rows=sizes.rows, transaction_rows=sizes.transaction_rows, transactions=sizes.transactions
     ),
@@ -24,11 +25,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benches that are named, or all of them."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("benches", nargs="*", metavar="bench", help=f"of {', '.join(BENCHES)}; default all")
-    parser.add_argument("--rows", type=positive_size, default=200_000, help="rows of the snapshot and of the download")
+    parser.add_argument("--rows", type=positive_size, default=200_000, help="rows evaluated, copied, downloaded")
     parser.add_argument("--transaction-rows", type=positive_size, default=50_000, help="rows of a large transaction")
     parser.add_argument("--transactions", type=positive_size, default=10_000, help="one-row transactions in a row")
     parser.add_argument("--commits", type=positive_size, default=300, help="samples of each latency")
-    parser.add_argument("--streams", type=positive_size, default=200, help="idle streams of other users")
+    parser.add_argument(
+        "--streams", type=positive_size, default=200, help="idle streams of other users; streams of a large config"
+    )
     sizes = parser.parse_args(arguments)
     names: list[str] = sizes.benches or list(BENCHES)
     if unknown := set(names) - set(BENCHES):
