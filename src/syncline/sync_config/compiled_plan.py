@@ -37,7 +37,7 @@ def compile_sync_config(
     """
     problems = ProblemList(SourceText(text))
     document = parse_document(text, problems)
-    if document.options.unstable_sqlite_expression_engine and engine is None:
+    if document.options.unstable_sqlite_expression_engine and engine is None and not problems.any_fatal:
         message = "unstable_sqlite_expression_engine is on, and there is no engine here"
         hint = "Hand in an engine (syncline.storage.sqlite.expression_engine), or leave the option out."
         problems.fatal(ProblemKind.ENGINE_UNAVAILABLE, message, (0, 0), hint=hint)

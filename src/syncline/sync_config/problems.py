@@ -99,7 +99,6 @@ class ProblemKind(enum.StrEnum):
     SINGLE_TABLE_ONLY = "single_table_only"
     STAR_NOT_ALLOWED = "star_not_allowed"
     ID_MISSING = "id_missing"
-    PARAMETERS_MISSING = "parameters_missing"  # no parameter query of the definition could be read
     PARAMETER_SETS_DIFFER = "parameter_sets_differ"
     UNUSED_BUCKET_PARAMETER = "unused_bucket_parameter"
     MATCH_NOT_ALLOWED_HERE = "match_not_allowed_here"

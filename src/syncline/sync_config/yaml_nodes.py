@@ -7,15 +7,26 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import cast
 
 import yaml
 
 from syncline.sync_config.problems import ProblemKind
 from syncline.sync_config.source_text import ProblemList, Span
 
-__all__ = ["DEPTH_MAX", "DOCUMENT_CHARS_MAX", "YamlMap", "YamlNode", "YamlScalar", "YamlSequence", "read_yaml"]
+__all__ = [
+    "DEPTH_MAX",
+    "DOCUMENT_CHARS_MAX",
+    "NODES_MAX",
+    "YamlMap",
+    "YamlNode",
+    "YamlScalar",
+    "YamlSequence",
+    "read_yaml",
+]
 
-DOCUMENT_CHARS_MAX = 2_000_000  # characters of a config; a large one has 100,000
+DOCUMENT_CHARS_MAX = 120_000  # characters of a config: what compiles in under a second; 200 streams have about 60,000
+NODES_MAX = 20_000  # scalars, lists and maps; 200 streams have about 2,000
 DEPTH_MAX = 20  # levels; a sync config has five
 
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
@@ -81,7 +92,12 @@ def read_yaml(text: str, problems: ProblemList) -> YamlNode | None:
         problems.fatal(ProblemKind.TOO_LARGE, f"The config is longer than {DOCUMENT_CHARS_MAX} characters", (0, 1))
         return None
     try:
-        return _Reader(text, problems).document()
+        reader = _Reader(text, problems)
+        try:
+            return reader.document()
+        except (ValueError, OverflowError):  # PyYAML leaves numbers unchecked: `\UFFFFFFFF`, a version of 5,000 digits
+            place = reader.place
+            problems.fatal(ProblemKind.YAML_SYNTAX, "This is not YAML: a number is too large", (place, place + 1))
     except _Refused as exc:
         problems.fatal(exc.kind, exc.message, exc.span, hint=exc.hint)
     except yaml.MarkedYAMLError as exc:
@@ -103,12 +119,21 @@ class _Reader:
     """Builds nodes from PyYAML's events (its pure Python parser, whose marks count characters)."""
 
     def __init__(self, text: str, problems: ProblemList) -> None:
-        self._events = yaml.parse(text, Loader=yaml.SafeLoader)
+        self._loader = yaml.SafeLoader(text)
         self._problems = problems
+        self._nodes = 0
+
+    @property
+    def place(self) -> int:
+        """How far the text has been read."""
+        return self._loader.index
+
+    def _next(self) -> yaml.Event:
+        return cast("yaml.Event", self._loader.get_event())  # pyright: ignore[reportUnknownMemberType]
 
     def document(self) -> YamlNode | None:
-        next(self._events)  # stream start
-        first = next(self._events)
+        self._next()  # stream start
+        first = self._next()
         if not isinstance(first, yaml.DocumentStartEvent):
             self._problems.fatal(
                 ProblemKind.EMPTY_CONFIG,
@@ -117,9 +142,9 @@ class _Reader:
                 hint="Begin with:\nconfig:\n  edition: 3\nstreams:\n  …",
             )
             return None
-        root = self._node(next(self._events), 1)
-        next(self._events)  # document end
-        after = next(self._events)
+        root = self._node(self._next(), 1)
+        self._next()  # document end
+        after = self._next()
         if isinstance(after, yaml.DocumentStartEvent):
             raise _Refused(ProblemKind.YAML_MULTIPLE_DOCUMENTS, "A config is a single YAML document", _span(after))
         return root
@@ -129,6 +154,9 @@ class _Reader:
             raise _Refused(
                 ProblemKind.YAML_SYNTAX, "YAML aliases are not supported", _span(event), "Write the value out."
             )
+        self._nodes += 1
+        if self._nodes > NODES_MAX:
+            raise _Refused(ProblemKind.TOO_LARGE, f"The config has more than {NODES_MAX} parts", _span(event))
         if depth > DEPTH_MAX:
             raise _Refused(ProblemKind.TOO_LARGE, f"The config is nested deeper than {DEPTH_MAX} levels", _span(event))
         if isinstance(event, (yaml.ScalarEvent, yaml.SequenceStartEvent, yaml.MappingStartEvent)) and event.tag:
@@ -141,15 +169,15 @@ class _Reader:
 
     def _sequence(self, start: yaml.Event, depth: int) -> YamlSequence:
         sequence = YamlSequence(_span(start))
-        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+        while not isinstance(event := self._next(), yaml.SequenceEndEvent):
             sequence.items.append(self._node(event, depth + 1))
         return sequence
 
     def _map(self, start: yaml.Event, depth: int) -> YamlMap:
         found = YamlMap(_span(start))
-        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+        while not isinstance(event := self._next(), yaml.MappingEndEvent):
             key = self._node(event, depth + 1)
-            value = self._node(next(self._events), depth + 1)
+            value = self._node(self._next(), depth + 1)
             if not isinstance(key, YamlScalar) or not isinstance(key.value, str):
                 self._problems.fatal(
                     ProblemKind.EXPECTED_STRING, "A key must be a text", key.span, hint="Put the key in quotes."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,7 +12,7 @@ from syncline.protocol.bucket_names import SyncValue
 from syncline.sync_config import compile_sync_config
 from syncline.sync_config.compiler.expressions import Apply, Case, ColumnValue, Expression, literal
 from syncline.sync_config.compiler.model import LookupIndex, OutputColumn, RowQuery, RowTable
-from syncline.sync_config.evaluation.codegen import generate_evaluator
+from syncline.sync_config.evaluation.codegen import PARTS_MAX, generate_evaluator
 from syncline.sync_config.evaluation.context import TableContext
 from syncline.sync_config.evaluation.reference import reference_evaluator
 from syncline.sync_config.evaluation.table_queries import TableLookup, TableQuery
@@ -164,3 +165,40 @@ def test_a_row_of_a_batch_takes_nothing_from_the_row_before() -> None:
     batched = evaluator.batch(table_rows)
     assert [contents(evaluation) for evaluation in batched] == [contents(reference(row)) for row in table_rows]
     assert len({row.data for evaluation in batched for row in evaluation.rows}) == len(table_rows)
+
+
+@pytest.mark.parametrize(("calls", "elements", "rows"), [(2, 100, 10_000), (2, 101, 0), (16, 2, 0), (16, 1, 1)])
+def test_a_row_becomes_ten_thousand_rows_at_most(calls: int, elements: int, rows: int) -> None:
+    """More than so many loops stand in no generated function; the plain one answers then."""
+    sources = "".join(f", json_each(t.tags) AS j{n}" for n in range(calls))
+    values = " || ' ' || ".join(f"j{n}.key" for n in range(calls))
+    condition = f"{values} = auth.user_id()"
+    plan = compile_sync_config(
+        f'config: {{edition: 3}}\nstreams: {{s: {{query: "SELECT t.id FROM t{sources} WHERE {condition}"}}}}'
+    )
+    tags = str(list(range(elements)))
+    evaluation = plan.row_evaluator("public", "t", ("id", "tags"), "1#")(("r", tags))
+    assert len(evaluation.rows) == rows
+    assert list(evaluation.errors) == ([] if rows else ["t: json_each makes more than 10000 rows of one"])
+
+
+def test_an_expression_that_python_cannot_read_is_evaluated_all_the_same() -> None:
+    branches = " ".join(f"WHEN a = {n} THEN {n * 2}" for n in range(2000))
+    plan = compile_sync_config(
+        f'config: {{edition: 3}}\nstreams: {{s: {{query: "SELECT id, CASE {branches} END AS v FROM t"}}}}'
+    )
+    evaluated = plan.row_evaluator("public", "t", ("id", "a"), "1#").batch([("r", 0), ("r", 1999), ("r", 2000)])
+    assert [row.data for evaluation in evaluated for row in evaluation.rows] == [
+        '{"id":"r","v":0}', '{"id":"r","v":3998}', '{"id":"r","v":null}',
+    ]  # fmt: skip
+
+
+def test_a_table_of_more_queries_than_one_function_holds_is_evaluated_all_the_same() -> None:
+    streams = "".join(
+        f"\n  s{n}: {{query: 'SELECT id, a + {n} AS v FROM t WHERE a < {n}'}}" for n in range(PARTS_MAX + 1)
+    )
+    plan = compile_sync_config(f"config: {{edition: 3}}\nstreams:{streams}")
+    (evaluation,) = plan.row_evaluator("public", "t", ("id", "a"), "1#").batch([("r", PARTS_MAX - 2)])
+    assert [(row.bucket, row.data) for row in evaluation.rows] == [
+        (f"1#s{n}|0[]", f'{{"id":"r","v":{PARTS_MAX - 2 + n}}}') for n in (PARTS_MAX - 1, PARTS_MAX)
+    ]

@@ -1,10 +1,8 @@
-"""What is refused, where, and in which words."""
+"""How problems are told, and limits. What is refused, and where, is shown by `tests/fixtures/sync_config/cases/problems`."""
 
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -15,10 +13,6 @@ from syncline.errors import SyncConfigError
 from syncline.sync_config import compile_sync_config
 from syncline.sync_config.problems import Problem, Severity
 from syncline.sync_config.yaml_nodes import DEPTH_MAX, DOCUMENT_CHARS_MAX
-
-CASES: list[dict[str, Any]] = yaml.safe_load(
-    (Path(__file__).parents[2] / "fixtures/sync_config/problems.yaml").read_text()
-)
 
 
 def problems_of(config: str) -> list[Problem]:
@@ -32,53 +26,6 @@ def problem_of(query: str) -> Problem:
     return problems_of(f"config: {{edition: 3}}\nstreams: {{a: {{query: '\n{query.replace(chr(39), chr(39) * 2)}'}}}}")[
         0
     ]
-
-
-@pytest.mark.requirement(169, 173)
-@pytest.mark.parametrize("case", CASES, ids=[case["name"].replace(" ", "_") for case in CASES])
-def test_every_problem_is_reported_with_its_place(case: dict[str, Any]) -> None:
-    problems = problems_of(case["config"])
-    assert [[problem.line, problem.column] for problem in problems] == case["at"]
-    for problem, part in zip(problems, case["say"], strict=True):
-        assert part in problem.message
-
-
-QUERIES = [
-    ("SELECT * FROM t WHERE owner != auth.user_id()", 23, "mixes sources"),
-    ("SELECT * FROM t WHERE a > auth.parameter('x')", 23, "mixes sources"),
-    ("SELECT * FROM t WHERE id NOT IN (SELECT id FROM u)", 23, "NOT IN (SELECT"),
-    ("SELECT * FROM t WHERE id IN ('a', 'b')", 29, "list of values"),
-    ("SELECT * FROM t WHERE id IN (SELECT * FROM u)", 23, "exactly one column"),
-    ("SELECT auth.user_id() AS u FROM t", 8, "cannot be selected"),
-    ("SELECT t.id, u.id FROM t, u", 14, "one table"),
-    ("SELECT id FROM t, u", 8, "ambiguous"),
-    ("SELECT * FROM t LEFT JOIN u ON t.id = u.id", 17, "inner joins"),
-    ("SELECT * FROM t WHERE nope(id) = 1", 23, "no function nope"),
-    ("SELECT * FROM t WHERE upper(id, id) = 1", 23, "does not take 2 arguments"),
-    ("SELECT * FROM t WHERE request.user_id() = id", 23, "belongs to bucket_definitions"),
-    ("SELECT * FROM t WHERE id = $1", 28, "Bind parameters"),
-    ("SELECT * FROM t WHERE id = 'x", 28, "not closed"),
-    ("SELECT * FROM t GROUP BY id", 17, "GROUP BY"),
-    ("UPDATE t SET a = 1", 1, "must be a SELECT"),
-    ("SELECT * FROM t WHERE id::int4 = 1", 23, "CAST to int4"),
-    ("SELECT * FROM t WHERE -id = 1", 23, "minus"),
-    ("SELECT * FROM t WHERE", 22, "ends where"),
-    ("SELECT t.* FROM t, u, v WHERE u.x = v.x", 31, "connected neither"),
-    ("SELECT random() AS r, id FROM t", 8, "another value each time"),
-    ("SELECT * FROM t WHERE a && a", 23, "same source"),
-    (
-        "SELECT * FROM t WHERE auth.parameter('a') IN auth.parameter('b')",
-        23,
-        "Both sides of IN are data of the connection",
-    ),
-]
-
-
-@pytest.mark.parametrize(("query", "column", "part"), QUERIES, ids=[query for query, _, _ in QUERIES])
-def test_a_query_that_cannot_be_synced_is_refused_at_the_right_column(query: str, column: int, part: str) -> None:
-    problem = problem_of(query)
-    assert part in problem.message
-    assert (problem.line, problem.column) == (3, column)
 
 
 def test_a_problem_prints_its_line_with_a_caret() -> None:
@@ -95,7 +42,7 @@ def test_a_problem_prints_its_line_with_a_caret() -> None:
         ("SELECT * FROM t WHERE a = " + "1 + " * 2000 + "1", "nested deeper"),
         ("SELECT * FROM t WHERE " + "NOT " * 2000 + "a", "nested deeper"),
         ("SELECT * FROM t WHERE a = " + "9" * 5000, "at most 300 characters"),
-        ("SELECT * FROM t WHERE " + "a AND " * 30_000 + "a", "longer than 100000 characters"),
+        ("SELECT * FROM t WHERE " + "a AND " * 20_000 + "a", "longer than 50000 characters"),
         (
             "SELECT * FROM t WHERE " + " AND ".join(f"(a = auth.parameter('{i}') OR b)" for i in range(7)),
             "alternatives",

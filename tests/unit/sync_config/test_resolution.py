@@ -165,3 +165,16 @@ def test_a_row_with_several_elements_keeps_all_of_them_under_one_lookup() -> Non
     rows: list[Row] = [("u", {"id": "u1", "lists": '["A","B","A"]'})]
     assert lookups_of(plan, rows) == {'lookup:0["u1"]': ['[["A"],["B"]]']}
     assert sorted(bucket.name for bucket in resolve(plan, rows, USER).buckets) == ['5#s|0["A"]', '5#s|0["B"]']
+
+
+def test_a_parameter_that_is_missing_matches_no_null_of_a_list() -> None:
+    plan = compile_sync_config(
+        "config: {edition: 3}\nstreams:\n  s:\n    auto_subscribe: true\n    query: >\n      SELECT t.id FROM t"
+        " JOIN json_each(auth.parameter('profile')) AS j ON j.key = subscription.parameter('org')"
+        " WHERE j.value = connection.parameter('role')\n"
+    )
+    token = {"sub": "u1", "profile": {"z": None, "eu": "admin"}}
+    assert resolve(plan, [("t", {"id": "1"})], token).buckets == ()
+    asked = [{"stream": "s", "parameters": {"org": "eu"}}]
+    found = resolve(plan, [], token, subscriptions=asked, parameters={"role": "admin"})
+    assert [bucket.name for bucket in found.buckets] == ["5#s|0[]"]

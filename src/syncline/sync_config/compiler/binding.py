@@ -9,9 +9,10 @@ from typing import TypeVar
 from syncline.sync_config.compiler.conditions import AllOf, AnyOf, Condition, Term
 from syncline.sync_config.compiler.expressions import Apply, ColumnValue, Expression
 from syncline.sync_config.compiler.scalars import DerivedColumns, ScalarBinder, Scope
-from syncline.sync_config.compiler.sources import REQUEST, ElementSource, Sources, TableSource
+from syncline.sync_config.compiler.sources import REQUEST, BindingBudget, ElementSource, Sources, TableSource
 from syncline.sync_config.plan import TablePattern
 from syncline.sync_config.problems import ProblemKind
+from syncline.sync_config.query_text import QueryText
 from syncline.sync_config.source_text import Span
 from syncline.sync_config.sql.syntax import (
     BinaryOperation,
@@ -29,7 +30,7 @@ from syncline.sync_config.sql.syntax import (
 )
 from syncline.sync_config.sql.tokens import SqlError
 
-__all__ = ["DEFAULT_SCHEMA", "BoundSelect", "QueryBinder", "column_name"]
+__all__ = ["DEFAULT_SCHEMA", "BoundSelect", "Cte", "QueryBinder", "column_name"]
 
 DEFAULT_SCHEMA = "public"
 SOURCES_MAX = 100  # tables and json_each calls of one query with all its subqueries
@@ -47,21 +48,34 @@ class BoundSelect:
     condition: Condition
 
 
+@dataclass(slots=True)
+class Cte:
+    """A named subquery. `select` is None where it has problems; these are reported already. `used` is set when a query uses it."""
+
+    text: QueryText
+    select: Select | None
+    used: bool = False
+
+
 class BrokenCte(SqlError):
     """A CTE that is used has problems of its own, which are reported where it is written."""
 
 
 class QueryBinder:
-    """Binds one query. `ctes` are the named subqueries that it may use, by name; None for one that could not be read.
+    """Binds one query. `ctes` are the named subqueries that it may use, by name.
 
     Problems go to `report`, so that all of them are told at once; `broken` says whether there was one.
     """
 
     def __init__(
-        self, ctes: Mapping[str, Select | None], report: Callable[[SqlError], None], *, fixed_json: bool = True
+        self,
+        ctes: Mapping[str, Cte],
+        report: Callable[[SqlError], None],
+        *,
+        fixed_json: bool = True,
+        budget: BindingBudget | None = None,
     ) -> None:
-        self.sources = Sources(fixed_json=fixed_json)
-        self.used_ctes: set[str] = set()
+        self.sources = Sources(fixed_json=fixed_json, budget=budget)
         self.aliased: dict[int, Span] = {}
         self.broken = False
         self._ctes = ctes
@@ -135,11 +149,11 @@ class QueryBinder:
         return _ALWAYS
 
     def _cte(self, name: str, span: Span) -> Select:
-        self.used_ctes.add(name)
-        select = self._ctes[name]
-        if select is None:
+        cte = self._ctes[name]
+        cte.used = True
+        if cte.select is None:
             raise BrokenCte(f'The subquery "{name}" has problems', span)
-        return select
+        return cte.select
 
     def _add_table(self, item: FromItem, scope: Scope) -> int:
         if len(item.parts) > 2:
@@ -196,6 +210,7 @@ class QueryBinder:
 
     def _condition(self, node: Node, scope: Scope, *, negated: bool) -> Condition:
         """The condition as a tree, with NOT pushed down to the terms (De Morgan)."""
+        self.sources.budget.take_term(node.span)
         match node:
             case Logic():
                 parts = tuple(self._condition(operand, scope, negated=negated) for operand in node.operands)

@@ -10,9 +10,12 @@ from syncline.sync_config.problems import ProblemKind
 from syncline.sync_config.source_text import Span
 from syncline.sync_config.sql.tokens import SqlError
 
-__all__ = ["VARIANTS_MAX", "AllOf", "AnyOf", "Condition", "Term", "variants_of"]
+__all__ = ["VARIANTS_MAX", "VARIANT_TERMS_MAX", "AllOf", "AnyOf", "Condition", "Term", "variants_of"]
 
 VARIANTS_MAX = 100  # terms of the disjunctive normal form (reference 2.6)
+VARIANT_TERMS_MAX = (
+    10_000  # conditions in all variants of a query together; a hundred variants of a long query have 1,000
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +100,24 @@ def _distribute(condition: Condition, span: Span) -> list[Variant]:
         return [(condition,)]
     if isinstance(condition, AnyOf):
         alternatives = [variant for part in condition.parts for variant in _distribute(part, span)]
-    else:
-        alternatives: list[Variant] = [()]
-        for part in condition.parts:
-            more = _distribute(part, span)
-            if len(alternatives) * len(more) > VARIANTS_MAX:
-                raise _too_many(span)
-            alternatives = [(*left, *right) for left in alternatives for right in more]
-    if len(alternatives) > VARIANTS_MAX:
-        raise _too_many(span)
-    return alternatives
+        if len(alternatives) > VARIANTS_MAX:
+            raise _too_many(span)
+        return alternatives
+    common: list[Term] = []  # in every alternative: added once, at the end
+    alternatives: list[Variant] = [()]
+    for part in condition.parts:
+        more = _distribute(part, span)
+        if len(more) == 1:
+            common += more[0]
+            continue
+        if len(alternatives) * len(more) > VARIANTS_MAX:
+            raise _too_many(span)
+        alternatives = [(*left, *right) for left in alternatives for right in more]
+    if sum(map(len, alternatives)) + len(alternatives) * len(common) > VARIANT_TERMS_MAX:
+        message = f"The condition has more than {VARIANT_TERMS_MAX} terms when its ORs are multiplied out"
+        hint = "Write several queries, or fewer ORs inside of ANDs."
+        raise SqlError(message, span, kind=ProblemKind.TOO_MANY_TERMS, hint=hint)
+    return [(*common, *variant) for variant in alternatives]
 
 
 def _too_many(span: Span) -> SqlError:

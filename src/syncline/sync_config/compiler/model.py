@@ -173,18 +173,18 @@ class Origins:
     source that they fill, because the same one can fill several.
     """
 
-    queriers: dict[Querier, tuple[QueryOrigin, ...]] = field(default_factory=dict[Querier, tuple[QueryOrigin, ...]])
-    rows: dict[tuple[str, RowQuery], tuple[QueryOrigin, ...]] = field(
-        default_factory=dict[tuple[str, RowQuery], tuple[QueryOrigin, ...]]
+    queriers: dict[Querier, dict[QueryOrigin, None]] = field(default_factory=dict[Querier, dict[QueryOrigin, None]])
+    rows: dict[tuple[str, RowQuery], dict[QueryOrigin, None]] = field(
+        default_factory=dict[tuple[str, RowQuery], dict[QueryOrigin, None]]
     )
 
     def add_querier(self, querier: Querier, origin: QueryOrigin) -> None:
         """`origin` says what connections ask."""
-        self.queriers[querier] = tuple(dict.fromkeys((*self.queriers.get(querier, ()), origin)))
+        self.queriers.setdefault(querier, {})[origin] = None
 
     def add_rows(self, bucket: str, query: RowQuery, origin: QueryOrigin) -> None:
         """`origin` says which rows stand in the buckets of the source named `bucket`."""
-        self.rows[bucket, query] = tuple(dict.fromkeys((*self.rows.get((bucket, query), ()), origin)))
+        self.rows.setdefault((bucket, query), {})[origin] = None
 
 
 @dataclass(frozen=True, slots=True)

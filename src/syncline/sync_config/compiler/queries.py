@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
-from syncline.sync_config.compiler.binding import QueryBinder
+from syncline.sync_config.compiler.binding import Cte, QueryBinder
 from syncline.sync_config.compiler.conditions import variants_of
 from syncline.sync_config.compiler.engine_rewriting import EngineRewriter
 from syncline.sync_config.compiler.model import Querier, RowQuery
 from syncline.sync_config.compiler.result_columns import result_columns
 from syncline.sync_config.compiler.schema_checks import ColumnReference, TableReference, check_references
-from syncline.sync_config.compiler.sources import Sources, TableSource
+from syncline.sync_config.compiler.sources import BindingBudget, Sources, TableSource
 from syncline.sync_config.compiler.variants import compile_variant
 from syncline.sync_config.options import ConfigOptions
 from syncline.sync_config.problems import ProblemKind
@@ -23,16 +22,7 @@ from syncline.sync_config.sql.syntax import Select, Star
 from syncline.sync_config.sql.tokens import SqlError
 from syncline.sync_config.sqlite_expressions import ExpressionEngine
 
-__all__ = ["Cte", "QueryCompiler"]
-
-
-@dataclass(slots=True)
-class Cte:
-    """A named subquery. `select` is None where it has problems; these are reported already."""
-
-    text: QueryText
-    select: Select | None
-    used: bool = field(default=False)
+__all__ = ["QueryCompiler"]
 
 
 class QueryCompiler:
@@ -48,16 +38,15 @@ class QueryCompiler:
         self._problems = problems
         self._options = options
         self._schema = schema
+        self._budget = BindingBudget()
         self._rewriter: EngineRewriter | None = None
         if options.unstable_sqlite_expression_engine and engine is not None:
             self._rewriter = EngineRewriter(engine)
 
     def compile(self, text: QueryText, ctes: Mapping[str, Cte]) -> list[tuple[RowQuery, Querier]]:
         """The variants of a query; empty where it has problems."""
-        binder = self._binder(text, {name: cte.select for name, cte in ctes.items()})
+        binder = self._binder(text, ctes)
         found = binder.attempt(lambda: self._variants(text, binder))
-        for name in binder.used_ctes:
-            ctes[name].used = True
         self._warn(text, binder.sources)
         return [] if binder.broken or not found else found[0]
 
@@ -72,11 +61,11 @@ class QueryCompiler:
             self._problems.warn(ProblemKind.SHADOWING_CTE, message, text.span(), hint=hint)
         return Cte(text, None if binder.broken or not found else found[0])
 
-    def _binder(self, text: QueryText, ctes: Mapping[str, Select | None]) -> QueryBinder:
+    def _binder(self, text: QueryText, ctes: Mapping[str, Cte]) -> QueryBinder:
         def report(problem: SqlError) -> None:
             self._problems.fatal(problem.kind, problem.message, text.span(problem.span), hint=problem.hint)
 
-        return QueryBinder(ctes, report, fixed_json=self._options.fixed_json_extract)
+        return QueryBinder(ctes, report, fixed_json=self._options.fixed_json_extract, budget=self._budget)
 
     def _variants(self, text: QueryText, binder: QueryBinder) -> list[tuple[RowQuery, Querier]]:
         select = parse_query(text.sql, binder.report)

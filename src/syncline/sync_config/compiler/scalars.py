@@ -138,6 +138,13 @@ class ScalarBinder:
                 return self._case(node)
             case InTest():
                 return self.bind_in_values(node)
+            case ValueList():
+                raise SqlError(
+                    "ARRAY and ROW may only stand to the right of IN",
+                    node.span,
+                    kind=ProblemKind.UNSUPPORTED_EXPRESSION,
+                    hint='Write the list as JSON text: \'["a", "b"]\'.',
+                )
             case SubqueryValue():
                 raise SqlError(
                     "A subquery may only stand in FROM, to the right of IN, and beside &&",
@@ -221,6 +228,7 @@ class ScalarBinder:
             return ColumnValue(target, column)
         if column not in target.columns:
             raise SqlError(f'"{qualifier}" has no column "{column}"', span, kind=ProblemKind.UNKNOWN_SUBQUERY_COLUMN)
+        self.sources.budget.take_parts(target.columns[column], span)
         return target.columns[column]
 
     def _target(self, qualifier: str, span: Span) -> int | DerivedColumns:

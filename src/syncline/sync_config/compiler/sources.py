@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 
 from syncline.sync_config.compiler.expressions import ColumnValue, Expression, RequestValue, RowMeta, walk
 from syncline.sync_config.plan import TablePattern
@@ -10,8 +11,20 @@ from syncline.sync_config.problems import ProblemKind
 from syncline.sync_config.source_text import Span
 from syncline.sync_config.sql.tokens import SqlError
 
-__all__ = ["REQUEST", "BindingWarning", "ColumnUse", "ElementSource", "Sources", "TableSource"]
+__all__ = [
+    "INLINED_PARTS_MAX",
+    "REQUEST",
+    "TERMS_MAX",
+    "BindingBudget",
+    "BindingWarning",
+    "ColumnUse",
+    "ElementSource",
+    "Sources",
+    "TableSource",
+]
 
+INLINED_PARTS_MAX = 100_000  # parts of the expressions that columns of subqueries stand for, each time they are used
+TERMS_MAX = 20_000  # conditions of all queries of a config, those of subqueries each time they are used
 REQUEST = -1
 """The owner of expressions over connection data."""
 
@@ -51,6 +64,39 @@ class ColumnUse:
     span: Span
 
 
+def _count_parts(expression: Expression, most: int) -> int:
+    """How many parts an expression has; counting ends above `most`."""
+    return sum(1 for _ in islice(walk(expression), most + 1))
+
+
+class BindingBudget:
+    """What one config may grow to when its subqueries are written out at each place that uses them.
+
+    A few lines can stand for any size: a subquery that uses another's column twice doubles it at every level.
+    """
+
+    def __init__(self) -> None:
+        self._parts = INLINED_PARTS_MAX
+        self._terms = TERMS_MAX
+
+    def take_parts(self, expression: Expression, span: Span) -> None:
+        """Account for a column of a subquery that is written out once more. Raises SqlError."""
+        self._parts -= _count_parts(expression, self._parts)
+        if self._parts < 0:
+            raise self._too_large("expressions", INLINED_PARTS_MAX, "parts", span)
+
+    def take_term(self, span: Span) -> None:
+        """Account for one more condition. Raises SqlError."""
+        self._terms -= 1
+        if self._terms < 0:
+            raise self._too_large("conditions", TERMS_MAX, "terms", span)
+
+    def _too_large(self, what: str, most: int, unit: str, span: Span) -> SqlError:
+        message = f"With all subqueries written out, the config's {what} have more than {most} {unit}"
+        hint = "Use large subqueries in fewer places, or compute their columns in the source."
+        return SqlError(message, span, kind=ProblemKind.TOO_LARGE, hint=hint)
+
+
 class Sources:
     """All sources of a query, and what the query says of them.
 
@@ -58,8 +104,9 @@ class Sources:
     `fixed_json_extract`. `table_spans`, `column_uses` and `warnings` are of the query's own text, without those of CTEs.
     """
 
-    def __init__(self, *, fixed_json: bool = True) -> None:
+    def __init__(self, *, fixed_json: bool = True, budget: BindingBudget | None = None) -> None:
         self.fixed_json = fixed_json
+        self.budget = budget or BindingBudget()
         self.table_spans: dict[int, Span] = {}
         self.column_uses: list[ColumnUse] = []
         self.warnings: list[BindingWarning] = []

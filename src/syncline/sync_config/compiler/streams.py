@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from syncline.sync_config.compiler.binding import Cte
 from syncline.sync_config.compiler.expressions import Expression, RequestValue, walk
 from syncline.sync_config.compiler.model import (
     BucketSource,
@@ -19,7 +20,7 @@ from syncline.sync_config.compiler.model import (
     RowQuery,
     StageOutput,
 )
-from syncline.sync_config.compiler.queries import Cte, QueryCompiler
+from syncline.sync_config.compiler.queries import QueryCompiler
 from syncline.sync_config.document import ConfigDocument, StreamDocument
 from syncline.sync_config.plan import StreamDefinition
 from syncline.sync_config.problems import ProblemKind
@@ -69,9 +70,10 @@ class _StreamsCompiler:
     def compile(self, stream: StreamDocument, global_ctes: Mapping[str, Cte]) -> CompiledStream:
         """One stream with all its queries."""
         own_ctes = self.read_ctes(stream.ctes)
+        ctes = {**global_ctes, **own_ctes}
         variants: list[tuple[RowQuery, Querier, QueryText]] = []
         for text in stream.queries:
-            found = self._queries.compile(text, {**global_ctes, **own_ctes})
+            found = self._queries.compile(text, ctes)
             variants += [(query, querier, text) for query, querier in found]
         self.warn_of_unused(own_ctes)
         definition = StreamDefinition(stream.name, stream.auto_subscribe, stream.priority)

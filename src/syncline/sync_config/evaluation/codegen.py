@@ -40,8 +40,8 @@ from syncline.protocol.bucket_names import SyncValue
 from syncline.sync_config.compiler.expressions import ColumnValue, Expression
 from syncline.sync_config.compiler.model import LookupIndex, RowTable
 from syncline.sync_config.evaluation.context import TableContext
+from syncline.sync_config.evaluation.expansion import expand
 from syncline.sync_config.evaluation.expression_code import ExpressionCode, Names
-from syncline.sync_config.evaluation.json_values import elements
 from syncline.sync_config.evaluation.partition import (
     BucketNames,
     encode_outputs,
@@ -49,12 +49,16 @@ from syncline.sync_config.evaluation.partition import (
     partition_of_one,
     partition_text,
 )
+from syncline.sync_config.evaluation.reference import reference_evaluator
 from syncline.sync_config.evaluation.table_queries import TableLookup, TableQuery, fill_one_bucket, reads_expansions
 from syncline.sync_config.evaluation.values import EvaluationError
 from syncline.sync_config.plan import EvaluatedLookup, EvaluatedRow, RowEvaluation
 from syncline.sync_config.row_json import NOT_ENCODABLE, PLAIN_TYPES, encode, object_id_text, row_json
 
-__all__ = ["GeneratedEvaluator", "evaluator_source", "generate_evaluator"]
+__all__ = ["LOOPS_MAX", "PARTS_MAX", "GeneratedEvaluator", "evaluator_source", "generate_evaluator"]
+
+PARTS_MAX = 500  # queries and lookups of one table in one function: Python takes 100 KB to read each
+LOOPS_MAX = 15  # calls of json_each over one row, each a loop inside of the one before; Python allows 20 blocks, and some are ours
 
 
 class GeneratedEvaluator:
@@ -75,10 +79,19 @@ class GeneratedEvaluator:
 def generate_evaluator(
     queries: Sequence[TableQuery], lookups: Sequence[TableLookup], columns: int
 ) -> GeneratedEvaluator:
-    """An evaluator for rows of `columns` values."""
-    source, names = evaluator_source(queries, lookups, columns)
-    exec(compile(source, "<row evaluator>", "exec"), names.objects)  # noqa: S102 - the text holds names and numbers of ours only
-    return GeneratedEvaluator(names.objects["evaluate"])
+    """An evaluator for rows of `columns` values. What is too much for Python to read is left to `reference`, which is slower."""
+    tables = [*(query.query.table for query in queries), *(lookup.index.table for lookup in lookups)]
+    if len(tables) <= PARTS_MAX and all(len(table.expansions) <= LOOPS_MAX for table in tables):
+        source, names = evaluator_source(queries, lookups, columns)
+        try:
+            code = compile(source, "<row evaluator>", "exec")
+        except (RecursionError, MemoryError):  # a CASE of 1,000 branches: what Python has for it is as deep
+            pass
+        else:
+            exec(code, names.objects)  # noqa: S102 - the text holds names and numbers of ours only
+            return GeneratedEvaluator(names.objects["evaluate"])
+    evaluate = reference_evaluator(queries, lookups)
+    return GeneratedEvaluator(lambda rows: [evaluate(row) for row in rows])
 
 
 def evaluator_source(queries: Sequence[TableQuery], lookups: Sequence[TableLookup], columns: int) -> tuple[str, Names]:
@@ -92,9 +105,9 @@ def evaluator_source(queries: Sequence[TableQuery], lookups: Sequence[TableLooku
         EvaluatedRow=EvaluatedRow,
         EvaluationError=EvaluationError,
         RowEvaluation=RowEvaluation,
-        elements=elements,
         encode=encode,
         encode_outputs=encode_outputs,
+        expand=expand,
         nullable_text=nullable_text,
         object_id_text=object_id_text,
         partition_of_one=partition_of_one,
@@ -187,7 +200,9 @@ class _Writer:
     def _open_table(self, table: RowTable, code: ExpressionCode, depth: int) -> int:
         """Loops over the expansions and the filters; returns how deep the body stands."""
         for number, argument in enumerate(table.expansions, 1):
-            self.line(f"for e{number}_key, e{number}_value in elements({code.value(argument)}):", depth)
+            rows = " * ".join(f"len(x{before})" for before in range(1, number)) or "1"
+            self.line(f"x{number} = expand({code.value(argument)}, {rows})", depth)
+            self.line(f"for e{number}_key, e{number}_value in x{number}:", depth)
             depth += 1
         if table.filters:
             self.line(f"if {' and '.join(code.truth(expression) for expression in table.filters)}:", depth)

@@ -8,7 +8,7 @@ from syncline.protocol.bucket_names import SyncValue
 from syncline.sync_config.compiler.model import RowTable
 from syncline.sync_config.evaluation.closures import Closure, Environment, closure_of
 from syncline.sync_config.evaluation.context import TableContext
-from syncline.sync_config.evaluation.json_values import elements
+from syncline.sync_config.evaluation.expansion import expand
 from syncline.sync_config.evaluation.partition import encode_outputs, nullable_text, partition_text
 from syncline.sync_config.evaluation.table_queries import TableLookup, TableQuery
 from syncline.sync_config.evaluation.values import EvaluationError, truthy
@@ -45,13 +45,17 @@ def reference_evaluator(
     return evaluate
 
 
-def expanded(environment: Environment, expansions: Sequence[Closure]) -> Iterator[Environment]:
-    """The environment with each combination of elements of `expansions`, one after the other. Raises EvaluationError."""
+def expanded(environment: Environment, expansions: Sequence[Closure], rows: int = 1) -> Iterator[Environment]:
+    """The environment with each combination of elements of `expansions`, one after the other. Raises EvaluationError.
+
+    `rows` is how many rows the expansions before these have made of one.
+    """
     if not expansions:
         yield environment
         return
-    for element in elements(expansions[0](environment)):
-        yield from expanded(Environment((*environment.rows, element)), expansions[1:])
+    found = expand(expansions[0](environment), rows)
+    for element in found:
+        yield from expanded(Environment((*environment.rows, element)), expansions[1:], rows * len(found))
 
 
 class _TableClosures:

@@ -38,4 +38,4 @@ class PlanIndex:
 
     def origins_of_querier(self, stream: str, querier: Querier) -> tuple[QueryOrigin, ...]:
         """The queries of a stream that make connections ask this."""
-        return self.streams[stream].origins.queriers.get(querier, ())
+        return tuple(self.streams[stream].origins.queriers.get(querier, ()))

@@ -152,21 +152,29 @@ class ExpressionParser(ABC):
             return SqlError(f"The query ends where {wanted} was expected", self.current.span)
         return SqlError(f"Expected {wanted} here", self.current.span)
 
+    def descend(self) -> None:
+        """Begin an expression or a SELECT inside of another. Raises SqlError where they are nested too deeply."""
+        self._depth += 1
+        if self._depth > EXPRESSION_DEPTH_MAX:
+            raise self._too_deep()
+
+    def ascend(self) -> None:
+        """End what `descend` began."""
+        self._depth -= 1
+
     # Expressions
 
     def parse_expression(self, minimum: int = _OR) -> Node:
         """Read an expression whose operators bind at least as strongly as `minimum`."""
         outer, self._height = self._height, 0
-        self._depth += 1
-        if self._depth > EXPRESSION_DEPTH_MAX:
-            raise self._too_deep()
+        self.descend()
         left = self._prefix()
         while (extended := self._extend(left, minimum)) is not None:
             left = extended
             self._height += 1
             if self._height > EXPRESSION_DEPTH_MAX:
                 raise self._too_deep()
-        self._depth -= 1
+        self.ascend()
         self._height = max(outer, self._height + 1)
         return left
 
@@ -341,6 +349,9 @@ class ExpressionParser(ABC):
             return self._case()
         if token.value == "cast" and self.peek(1).is_operator("("):
             return self._cast()
+        if token.value == "array" and self.peek(1).is_operator("["):
+            self.advance()
+            return self._bracket_list(token.span[0])
         return self._name()
 
     def _name(self) -> Node:

@@ -9,7 +9,9 @@ from syncline.sync_config.sql.expressions import ExpressionParser
 from syncline.sync_config.sql.syntax import FromItem, FunctionCall, JoinItem, Node, ResultColumn, Select, Star
 from syncline.sync_config.sql.tokens import SqlError, Token, TokenKind, tokenize
 
-__all__ = ["parse_query"]
+__all__ = ["RESULT_COLUMNS_MAX", "parse_query"]
+
+RESULT_COLUMNS_MAX = 2_000  # columns of one SELECT; Postgres allows 1,664
 
 _UNSUPPORTED_CLAUSES = {
     "group": "GROUP BY",
@@ -57,11 +59,13 @@ class _QueryParser(ExpressionParser):
 
     def parse_select(self) -> Select:
         start = self.expect_word("select")
+        self.descend()
         self._skip_distinct()
         columns = self._result_columns()
         sources = self._from_clause() if self.take_word("from") else []
         where = self.parse_expression() if self.take_word("where") else None
         self._refuse_clauses()
+        self.ascend()
         return Select((start[0], self.previous_end), tuple(columns), tuple(sources), where)
 
     def _skip_distinct(self) -> None:
@@ -80,6 +84,9 @@ class _QueryParser(ExpressionParser):
         columns = [self._result_column()]
         while self.take_operator(","):
             columns.append(self._result_column())
+            if len(columns) > RESULT_COLUMNS_MAX:
+                message = f"A SELECT has at most {RESULT_COLUMNS_MAX} columns"
+                raise SqlError(message, columns[-1].span, kind=ProblemKind.TOO_LARGE)
         return columns
 
     def _result_column(self) -> ResultColumn:

@@ -11,7 +11,7 @@ from syncline.sync_config.source_text import Span
 
 __all__ = ["NUMBER_CHARS_MAX", "QUERY_CHARS_MAX", "SqlError", "Token", "TokenKind", "bind_parameter", "tokenize"]
 
-QUERY_CHARS_MAX = 100_000  # characters of one query; a query of a page has 3,000
+QUERY_CHARS_MAX = 50_000  # characters of one query; a query of a page has 3,000
 
 NUMBER_CHARS_MAX = 300  # characters of a number; reals end at 10 to the 308th
 

@@ -15,6 +15,8 @@ from syncline.sync_config.source_text import Span
 from syncline.sync_config.sql.syntax import BinaryOperation, InTest, Logic, Negation, Node
 from syncline.sync_config.sql.tokens import SqlError
 
+MATCHES_MAX = 100  # comparisons of a row with parameters in one alternative; a real query has three
+
 __all__ = ["Alternative", "Match", "MatchKind", "alternatives_of"]
 
 
@@ -182,6 +184,9 @@ class _ConditionBinder:
 
 def _both(one: Alternative, other: Alternative, span: Span) -> Alternative:
     matches = tuple(dict.fromkeys((*one.matches, *other.matches)))
+    if len(matches) > MATCHES_MAX:
+        message = f"A query matches more than {MATCHES_MAX} values of a row with parameters"
+        raise SqlError(message, span, kind=ProblemKind.TOO_LARGE)
     if sum(match.kind is not MatchKind.EQUAL for match in matches) > 1:
         raise SqlError(
             "A query can match at most one array with a parameter",

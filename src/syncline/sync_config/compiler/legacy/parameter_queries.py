@@ -26,9 +26,10 @@ from syncline.sync_config.problems import ProblemKind
 from syncline.sync_config.sql.syntax import FromItem, LiteralValue, ResultColumn, Select, Star
 from syncline.sync_config.sql.tokens import SqlError
 
-__all__ = ["ParameterQuery", "bind_parameter_source", "compile_parameter_query"]
+__all__ = ["PARAMETERS_MAX", "ParameterQuery", "bind_parameter_source", "compile_parameter_query"]
 
 PRIORITY_COLUMN = "_priority"
+PARAMETERS_MAX = 100  # bucket parameters of a definition; a real one has three
 CLIENT_SCOPE = "connection"
 
 
@@ -105,6 +106,10 @@ class _Columns:
 
 def _columns(select: Select, scalars: LegacyScalars, *, with_priority: bool) -> _Columns:
     columns = _Columns()
+    if len(select.columns) > PARAMETERS_MAX:
+        message = f"A bucket definition has at most {PARAMETERS_MAX} parameters"
+        hint = "A bucket for so many values at once holds next to nothing: leave out what the others imply."
+        raise SqlError(message, select.span, kind=ProblemKind.TOO_LARGE, hint=hint)
     for column in select.columns:
         if isinstance(column.expression, Star):
             message = "`*` is not possible in a parameter query"
