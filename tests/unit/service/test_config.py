@@ -73,6 +73,7 @@ def test_the_configuration_comes_as_base64_as_a_path_or_from_the_fallback_file(t
     assert port() == 8091
 
 
+@pytest.mark.requirement(171)
 def test_an_inline_sync_config_and_one_from_the_environment_are_read(tmp_path: Path) -> None:
     text = MINIMAL.replace("{path: sync-config.yaml}", "{content: 'streams: {}'}")
     assert load(tmp_path, text).sync_config_text() == "streams: {}"
