@@ -1,4 +1,4 @@
-"""`python -m bench [evaluate] [replicate] [download] [latency]`: run benches (all by default), print and keep the table."""
+"""`python -m bench [evaluate] [compact] [replicate] [download] [latency]`: run benches (all by default), print and keep the table."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ import argparse
 import time
 from collections.abc import Callable, Generator, Sequence
 
-from bench import download, evaluate, latency, replicate
+from bench import compact, download, evaluate, latency, replicate
+from bench.storage_wall import STORAGES
 from bench.table import Figure, format_table, write_results
 
 __all__ = ["main"]
 
 BENCHES: dict[str, Callable[[argparse.Namespace], Generator[Figure]]] = {
     "evaluate": lambda sizes: evaluate.run(rows=sizes.rows, streams=sizes.streams),
+    "compact": lambda sizes: compact.run(rows=sizes.rows),
     "replicate": lambda sizes: replicate.run(
-        rows=sizes.rows, transaction_rows=sizes.transaction_rows, transactions=sizes.transactions
+        rows=sizes.rows,
+        transaction_rows=sizes.transaction_rows,
+        transactions=sizes.transactions,
+        storage=sizes.storage,
     ),
-    "download": lambda sizes: download.run(rows=sizes.rows),
-    "latency": lambda sizes: latency.run(commits=sizes.commits, streams=sizes.streams),
+    "download": lambda sizes: download.run(rows=sizes.rows, storage=sizes.storage),
+    "latency": lambda sizes: latency.run(commits=sizes.commits, streams=sizes.streams, storage=sizes.storage),
 }
 
 
@@ -32,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--streams", type=positive_size, default=200, help="idle streams of other users; streams of a large config"
     )
+    parser.add_argument("--storage", choices=STORAGES, default="sqlite", help="where the service keeps its buckets")
     sizes = parser.parse_args(arguments)
     names: list[str] = sizes.benches or list(BENCHES)
     if unknown := set(names) - set(BENCHES):

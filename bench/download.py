@@ -27,9 +27,9 @@ _OP = b'"op_id":"'  # once per operation; `last_op_id` does not end like this
 REPEATS = 3  # the best of these: the machine is shared
 
 
-def run(*, rows: int) -> Generator[Figure]:
+def run(*, rows: int, storage: str = "sqlite") -> Generator[Figure]:
     """All figures of a first download of `rows` rows."""
-    with postgres() as server, BenchService(server.dsn()) as service:
+    with postgres() as server, BenchService(server.dsn(), storage=storage) as service:
         make_table(server.dsn())
         with connect(server.dsn()) as connection:
             fill(connection, rows)

@@ -29,9 +29,9 @@ _INSERT_ALL = (
 )
 
 
-def run(*, commits: int, streams: int) -> Generator[Figure]:
+def run(*, commits: int, streams: int, storage: str = "sqlite") -> Generator[Figure]:
     """`commits` samples with one stream, the same among `streams` others, and one transaction for all of them."""
-    with postgres() as server, BenchService(server.dsn()) as service:
+    with postgres() as server, BenchService(server.dsn(), storage=storage) as service:
         dsn = server.dsn()
         make_table(dsn)
         with connect_source(dsn) as connection:

@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 
+from bench.storage_wall import open_bench_storage
 from syncline.embedded import EmbeddedPostgres
 from syncline.testing.service_process import ServiceProcess, free_port, token
 
@@ -94,12 +95,18 @@ def cpu_seconds(pid: int) -> float:
 
 
 class BenchService(ServiceProcess):
-    """`syncline start` over one database, in a folder of its own that is deleted at the end. Entering does not start it."""
+    """`syncline start` over one database, in a folder of its own that is deleted at the end. Entering does not start it.
 
-    def __init__(self, dsn: str, *, sync_config: str = SYNC_CONFIG, connections_max: int = 2000) -> None:
+    `storage` names where its buckets are, of `STORAGES`.
+    """
+
+    def __init__(
+        self, dsn: str, *, sync_config: str = SYNC_CONFIG, connections_max: int = 2000, storage: str = "sqlite"
+    ) -> None:
         folder = Path(tempfile.mkdtemp(prefix="syncline-bench-"))
         limits = {"parameters": {"max_concurrent_connections": connections_max}}
-        super().__init__(folder, dsn=dsn, sync_config=sync_config, api=limits)
+        self.buckets = open_bench_storage(storage, folder / "storage", dsn)
+        super().__init__(folder, dsn=dsn, sync_config=sync_config, api=limits, storage=self.buckets.settings)
 
     def start(self, *, wait_ready: bool = True, timeout_s: float = START_TIMEOUT_S) -> None:
         """Start; by default return when streams are served."""
@@ -110,4 +117,5 @@ class BenchService(ServiceProcess):
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        self.buckets.close()
         shutil.rmtree(self.folder, ignore_errors=True)

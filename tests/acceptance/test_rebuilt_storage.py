@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
+
+import pytest
 
 from syncline.client import Column, Schema, SyncDatabase, Table
 from syncline.testing.postgres import ScratchDatabase
@@ -47,3 +52,86 @@ async def test_a_row_deleted_while_the_storage_was_lost_disappears_from_a_client
             return await ids(db) == ["kept"]
 
         await eventually(has_only_the_living)
+
+
+@asynccontextmanager
+async def connected_device(service: ServiceProcess, file: Path) -> AsyncGenerator[SyncDatabase]:
+    """A device of u1 that stays connected, as far as the service is there."""
+    async with SyncDatabase(file, schema=SCHEMA) as db:
+        await db.connect(TokenOnly(service.base_url, token("u1")), retry_delay_s=0.1)
+        await db.wait_for_first_sync(timeout=10)
+        yield db
+
+
+async def shows(db: SyncDatabase, source: ScratchDatabase) -> None:
+    """Wait until the device has exactly the user's rows of the source."""
+    expected = sorted(source.execute("SELECT id, name FROM lists WHERE owner_id = 'u1'"))
+
+    async def agrees() -> bool:
+        return sorted(tuple(row) for row in await db.get_all("SELECT id, name FROM lists")) == expected
+
+    await eventually(agrees, timeout_s=30, what=f"the device has the {len(expected)} rows of the source")
+    stored = await db.get_all("SELECT count(*) AS n FROM ps_oplog")
+    assert stored[0]["n"] == len(expected)  # nothing extra on disk
+
+
+@pytest.mark.requirement(181)
+async def test_a_storage_dropped_under_connected_clients_is_rebuilt(
+    service: ServiceProcess, source: ScratchDatabase, tmp_path: Path
+) -> None:
+    source.execute("INSERT INTO lists SELECT 'l' || n, 'name', 'u1' FROM generate_series(1, 50) n")
+    async with connected_device(service, tmp_path / "client.db") as db:
+        await shows(db, source)
+        service.kill()
+        shutil.rmtree(service.storage)
+        source.execute("DELETE FROM lists WHERE id LIKE 'l1%'; UPDATE lists SET name = 'new' WHERE id LIKE 'l2%'")
+        await asyncio.to_thread(service.start)
+        await shows(db, source)
+
+
+@pytest.mark.requirement(240)
+async def test_a_storage_restored_from_an_older_copy_is_never_silently_stale(
+    service: ServiceProcess, source: ScratchDatabase, tmp_path: Path
+) -> None:
+    source.execute("INSERT INTO lists SELECT 'l' || n, 'name', 'u1' FROM generate_series(1, 50) n")
+    async with connected_device(service, tmp_path / "client.db") as db:
+        await shows(db, source)
+        service.kill()
+        shutil.copytree(service.storage, tmp_path / "backup")
+        await asyncio.to_thread(service.start)
+        source.execute("DELETE FROM lists WHERE id LIKE 'l1%'; INSERT INTO lists VALUES ('later', 'x', 'u1')")
+        await shows(db, source)
+
+        def source_has_forgotten() -> bool:  # what the copy lacks cannot be had from the slot again
+            [(forgotten,)] = source.execute(
+                "SELECT confirmed_flush_lsn >= pg_current_wal_insert_lsn() - 1000 FROM pg_replication_slots"
+                " WHERE database = current_database()"
+            )
+            return bool(forgotten)
+
+        await eventually(source_has_forgotten, timeout_s=20, what="everything is acknowledged")
+        service.kill()
+        shutil.rmtree(service.storage)
+        shutil.copytree(tmp_path / "backup", service.storage)
+        source.execute("DELETE FROM lists WHERE id LIKE 'l2%'; UPDATE lists SET name = 'newest' WHERE id = 'l3'")
+        await asyncio.to_thread(service.start)
+        await shows(db, source)
+
+
+async def test_the_last_second_of_the_write_ahead_log_may_be_lost(
+    service: ServiceProcess, source: ScratchDatabase, tmp_path: Path
+) -> None:
+    source.execute("INSERT INTO lists SELECT 'l' || n, 'name', 'u1' FROM generate_series(1, 50) n")
+    async with connected_device(service, tmp_path / "client.db") as db:
+        await shows(db, source)
+        log = service.storage / "storage.db-wal"
+        size = log.stat().st_size
+        for number in range(20):  # what a power cut takes: it has reached clients, but not the disk
+            source.execute(f"UPDATE lists SET name = 'lost {number}' WHERE id = 'l{number + 1}'")
+        await shows(db, source)
+        service.kill()
+        assert log.stat().st_size > size
+        os.truncate(log, size)
+        source.execute("DELETE FROM lists WHERE id LIKE 'l4%'; INSERT INTO lists VALUES ('after', 'x', 'u1')")
+        await asyncio.to_thread(service.start)
+        await shows(db, source)

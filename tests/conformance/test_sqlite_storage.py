@@ -9,8 +9,10 @@ import pytest
 
 from syncline.errors import StorageUnavailable, StorageVersionUnsupported
 from syncline.storage.base import BucketStorage
+from syncline.storage.model import FlushBatch
 from syncline.storage.sqlite import SqliteStorage
 from tests.conformance.storage_suite import StorageSuite
+from tests.conformance.storage_suite.builders import begun
 
 
 class TestSqliteStorage(StorageSuite):
@@ -35,6 +37,17 @@ class TestSqliteStorage(StorageSuite):
         connection.close()
         with pytest.raises(StorageVersionUnsupported, match="delete the storage files"):
             storage.open_writer()
+
+    def test_custom_write_checkpoints_that_nobody_reads_any_more_are_forgotten(self, storage: SqliteStorage) -> None:
+        writer = storage.open_writer()
+        begun(writer)
+        for number in range(20):
+            writer.flush(10, FlushBatch(custom_write_checkpoints={"u": number, f"once{number}": 1}))
+            writer.commit(10, f"{number:02}")
+        count = writer._connection.execute("SELECT count(*) FROM custom_write_checkpoint WHERE user_key = 'u'").get
+        assert count == 2  # the newest, and the one before, which was visible when the newest was flushed
+        assert writer._connection.execute("SELECT count(*) FROM custom_write_checkpoint").get == 20 + 2
+        writer.close()
 
     def test_a_folder_that_cannot_be_made_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")

@@ -8,15 +8,19 @@ is either new, or the source sends a transaction again whose further changes fol
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
+from typing import cast
 
+from syncline.failpoints import failpoint
 from syncline.protocol.bucket_names import SyncValue
 from syncline.protocol.ops import OpType, put_checksum, remove_checksum
 from syncline.replication.limits import (
     EVALUATED_ROWS_MAX,
     FLUSH_BYTES_MAX,
     FLUSH_ROWS_MAX,
+    ROW_BYTES_MAX,
     TOAST_FROM_BYTES,
     TRUNCATE_PAGE_ROWS,
 )
@@ -40,16 +44,27 @@ __all__ = ["ChangeApplier", "TableNeedsCopy"]
 
 log = logging.getLogger(__name__)
 
+ROW_CHARACTERS_MAX = ROW_BYTES_MAX // 4  # a text of no more characters is within the limit, whatever they are
+TEXT_BYTES = 4  # that a character of a text may take
+OTHER_BYTES = 16  # that a character of another value's text may stand for: arrays and JSON may take more than they show
+_len = cast("Callable[[SyncValue], int]", len)  # values of types that may be stored out of line are texts and blobs
 _STORED_AS_TEXT = frozenset({"text", "varchar", "bpchar", "json", "xml", "citext", "bytea"})
 
 
 class TableNeedsCopy(Exception):
-    """A table has to be copied (again) before its changes can be applied."""
+    """A table has to be copied (again) before its changes can be applied.
 
-    def __init__(self, table: StoredTable, reason: str) -> None:
-        super().__init__(f"{table.schema}.{table.name}: {reason}")
-        self.table = table
+    `incomplete` is the stored table where it counts as copied and has to be copied over, keeping more than before.
+    """
+
+    def __init__(self, name: str, reason: str, *, incomplete: StoredTable | None = None) -> None:
+        super().__init__(f"{name}: {reason}")
         self.reason = reason
+        self.incomplete = incomplete
+
+
+ValueGetter = Callable[[Sequence[SyncValue]], tuple[SyncValue, ...]]
+"""Takes some of a row's values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +76,8 @@ class FollowedTable:
     evaluator: RowEvaluator
     key_prefix: str
     key_indexes: tuple[int, ...]
-    toastable: tuple[tuple[int, int], ...]  # index of a column, and how many bytes a character of it may stand for
+    large_texts: ValueGetter  # values of the columns that may be stored out of line as they are
+    large_others: ValueGetter  # and of those that may take more there than their text shows
 
     def key(self, values: Sequence[SyncValue]) -> bytes:
         """Row key of a row's key values."""
@@ -106,7 +122,8 @@ class ChangeApplier:
             ),
             key_prefix=row_key_prefix(relation.schema, relation.name),
             key_indexes=_key_indexes(relation),
-            toastable=_toastable(relation),
+            large_texts=_getter(relation, stored_as_text=True),
+            large_others=_getter(relation, stored_as_text=False),
         )
         self._tables[relation.id] = table
         return table
@@ -140,6 +157,7 @@ class ChangeApplier:
             for key, current in page:
                 self._remove(stored, key, current)
             self.flush()
+            failpoint("in-truncate")
             after = page[-1][0]
 
     def flush(self) -> None:
@@ -196,12 +214,13 @@ class ChangeApplier:
             key_values = [row[index] for index in table.key_indexes]
             new_key = table.key([value for value in key_values if value is not UNCHANGED])
             current = self._current(table, old_key or new_key) or self._current(table, new_key)
-            if current is None:  # not there when the table was copied: a later change takes it away
+            if current is None:  # not there when the copy of the table ended: a later change takes it away
                 return
             complete = self._complete(table, row, change.old_key, current)
             if complete is None:
                 self.keep_all_values(table.stored.id)
-                raise TableNeedsCopy(table.stored, "an update left out a value that was not kept")
+                name = f"{table.stored.schema}.{table.stored.name}"
+                raise TableNeedsCopy(name, "an update left out a value that was not kept", incomplete=table.stored)
         key = table.key_of_row(complete)
         if old_key is not None and old_key != key:
             self._remove(table.stored, old_key, self._current(table, old_key))
@@ -272,6 +291,11 @@ class ChangeApplier:
         memberships: dict[Membership, None] = {}
         for found in evaluation.rows:
             bucket, object_type, object_id, data = found.bucket, found.object_type, found.object_id, found.data
+            if len(data) > ROW_CHARACTERS_MAX and len(data.encode()) > ROW_BYTES_MAX:
+                self._report(
+                    table, [f"[PSYNC_S1002] it has {len(data.encode())} bytes as {object_type}, more than clients take"]
+                )
+                continue
             checksum = put_checksum(object_type, object_id, data)
             ops.append(NewOp(bucket, OpType.PUT, object_type, object_id, checksum, subkey, data))
             memberships[Membership(bucket, object_type, object_id)] = None
@@ -311,14 +335,9 @@ class ChangeApplier:
         entries += [Lookup(stored.id, key, lookup, None) for lookup in known if lookup not in present]
 
     def _values_to_keep(self, table: FollowedTable, row: tuple[SyncValue, ...]) -> tuple[SyncValue, ...] | None:
-        if not table.toastable:
-            return None
-        size = TOAST_FROM_BYTES if table.stored.id in self._keep_all_values else 0
-        for index, bytes_per_character in table.toastable:
-            value = row[index]
-            if isinstance(value, (str, bytes)):
-                size += len(value) * bytes_per_character
-        if size < TOAST_FROM_BYTES:
+        size = TEXT_BYTES * sum(map(_len, filter(None, table.large_texts(row))))
+        size += OTHER_BYTES * sum(map(_len, filter(None, table.large_others(row))))
+        if size < TOAST_FROM_BYTES and table.stored.id not in self._keep_all_values:
             return None
         self._batch_bytes += size
         return row
@@ -350,13 +369,16 @@ def _key_indexes(relation: Relation) -> tuple[int, ...]:
     return key or tuple(range(len(relation.columns)))
 
 
-def _toastable(relation: Relation) -> tuple[tuple[int, int], ...]:
-    """Columns that may be stored out of line. Texts are stored as they are (UTF-8), arrays and JSON may take more than they show."""
-    return tuple(
-        (index, 4 if column.type_name in _STORED_AS_TEXT else 16)
+def _getter(relation: Relation, *, stored_as_text: bool) -> ValueGetter:
+    """Of the columns that may be stored out of line, those whose values stand there as their text does, or the others."""
+    indexes = [
+        index
         for index, column in enumerate(relation.columns)
-        if column.toastable
-    )
+        if column.toastable and (column.type_name in _STORED_AS_TEXT) is stored_as_text
+    ]
+    if len(indexes) > 1:
+        return itemgetter(*indexes)
+    return lambda row: tuple([row[index] for index in indexes])
 
 
 def _remove_fields(membership: Membership, subkey: str) -> tuple[str, OpType, str, str, int, str, None]:

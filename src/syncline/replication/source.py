@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from syncline.protocol.bucket_names import SyncValue
+from syncline.storage.model import SnapshotProgress
 from syncline.sync_config.plan import TablePattern
 from syncline.sync_config.value_format import EDITION_3_FORMAT, ValueFormat
 
 __all__ = [
+    "ALL_ROWS",
     "UNCHANGED",
     "ChangeKind",
     "Column",
@@ -24,6 +26,7 @@ __all__ = [
     "Source",
     "SourceEvent",
     "SourceHead",
+    "TableDefinition",
     "TransactionEnd",
 ]
 
@@ -49,14 +52,35 @@ class Column:
     toastable: bool = False
 
 
+class TableDefinition(NamedTuple):
+    """What has to stay the same for a table's stored rows to stay right: each part is a text without spaces."""
+
+    columns: str  # names and types
+    rows: str  # the row filter and the column list; ALL_ROWS where there are none
+    publication: (
+        str  # changes whenever the publication or the table's part in it is altered, even if it is altered back
+    )
+
+    def __str__(self) -> str:
+        return " ".join(self)
+
+
+ALL_ROWS = "-"
+
+
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A source table as it is now. Columns stand in the order of the values of its rows."""
+    """A source table as it is now. Columns stand in the order of the values of its rows.
+
+    `definition` says which columns and rows of it are published and is compared as a whole: see `TableDefinition`. It is known of
+    listed tables, not of those that a stream announces.
+    """
 
     id: int
     schema: str
     name: str
     columns: tuple[Column, ...]
+    definition: TableDefinition | None = field(default=None, compare=False)
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -99,9 +123,13 @@ class TransactionEnd(NamedTuple):
 
 
 class RelationChanged(NamedTuple):
-    """The rows that follow are of this relation: new, or with another definition than before."""
+    """The rows that follow are of this relation: new, or with another definition than before.
+
+    `position` is where the commit of the transaction at hand stands in the log.
+    """
 
     relation: Relation
+    position: str
 
 
 class Marker(NamedTuple):
@@ -115,10 +143,15 @@ SourceEvent = RowChange | TransactionEnd | RelationChanged | Marker
 
 
 class SnapshotChunk(NamedTuple):
-    """Rows of a table's initial copy, and how far the copy is (0 to 1)."""
+    """Rows of a table's copy.
+
+    `look_up`: rows of it may have been handed over before, in another state. `progress` is set on the last chunk of each part of the
+    table: with it flushed, the copy can go on from there.
+    """
 
     rows: list[tuple[SyncValue, ...]]
-    progress: float
+    look_up: bool
+    progress: SnapshotProgress | None
 
 
 class SlotState(enum.Enum):
@@ -160,12 +193,19 @@ class Source(SourceHead, Protocol):
         """The published tables that match."""
         ...
 
-    async def create_slot(self, slot_name: str) -> None:
-        """Make the slot. Everything committed after this call can be streamed. Call before any snapshot."""
+    async def create_slot(self, slot_name: str, *, tell: Callable[[str], None] | None = None) -> None:
+        """Make the slot. Everything committed after this call can be streamed. Call before any snapshot.
+
+        `tell` is called with a sentence each time it has to wait for long: whom for, and since when.
+        """
         ...
 
     async def slot_state(self, slot_name: str) -> SlotState:
         """Whether the slot can still be streamed from."""
+        ...
+
+    async def slot_budget(self, slot_name: str) -> float | None:
+        """How much of the log that the source keeps for the slot is left, 1 to 0; None where it keeps all."""
         ...
 
     async def idle_slots(self, prefix: str) -> list[str]:
@@ -177,11 +217,18 @@ class Source(SourceHead, Protocol):
         ...
 
     def snapshot(
-        self, relation: Relation, *, value_format: ValueFormat = EDITION_3_FORMAT
-    ) -> AsyncIterator[SnapshotChunk]:
-        """Copy the table's rows, in chunks of about `SNAPSHOT_CHUNK_ROWS`; a row is seen at least in its state at the start.
+        self,
+        relation: Relation,
+        *,
+        slot_name: str = "",
+        resume: SnapshotProgress | None = None,
+        value_format: ValueFormat = EDITION_3_FORMAT,
+    ) -> AsyncGenerator[SnapshotChunk]:
+        """Copy the table's rows, in chunks of about `SNAPSHOT_CHUNK_ROWS`.
 
-        Values are as `value_format` says.
+        Each row that is there from before until after the copy is handed over in one of the states that it had meanwhile, some of
+        them more than once. Changes are told by the slot, which must be older than the first attempt to copy the table and must not
+        be streamed from until it is done. `resume` goes on where an earlier attempt was. Raises SlotLost.
         """
         ...
 

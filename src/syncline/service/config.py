@@ -12,50 +12,34 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import unquote, urlparse
 
 import msgspec
 
 from syncline.errors import ConfigError
-from syncline.service.settings import ServiceSettings, SourceSettings, SyncConfigSettings
+from syncline.service.addresses import DatabaseAddress, as_number, check_address
+from syncline.service.settings import ServiceSettings, SyncConfigSettings
 from syncline.service.yaml_env import load_yaml
+from syncline.storage.postgres.statements import is_schema_name
 
-__all__ = ["ServiceConfig", "SourceAddress", "load_config"]
+__all__ = ["PostgresStorageConfig", "ServiceConfig", "load_config"]
 
 DEFAULT_HOST = "127.0.0.1"
 FALLBACK_FILE = "powersync.yaml"
-SSL_MODES = ("verify-full", "verify-ca", "disable")
 
-_MONGODB_HINT = """Syncline keeps buckets in SQLite and needs no second database. Write instead:
+_MONGODB_HINT = """Syncline keeps buckets in SQLite or Postgres and needs no second database. Write instead:
 storage:
   type: sqlite
   path: ./syncline-storage"""
-_POSTGRESQL_HINT = """Bucket storage in Postgres is not built yet. Write instead:
-storage:
-  type: sqlite
-  path: ./syncline-storage"""
+_STORAGE_HINT = "storage:\n  type: sqlite\n  path: ./syncline-storage"
 
 
 @dataclass(frozen=True, slots=True)
-class SourceAddress:
-    """Where the source is. `__repr__` hides the password."""
+class PostgresStorageConfig:
+    """Bucket storage in a Postgres database: where it is, in which schema, and reading connections of a process."""
 
-    host: str
-    port: int
-    user: str
-    password: str
-    database: str
-    sslmode: str
-    cacert: str | None
-    connect_timeout_s: int
-
-    def __repr__(self) -> str:
-        return f"SourceAddress({self.masked})"
-
-    @property
-    def masked(self) -> str:
-        """The address for logs."""
-        return f"postgresql://{self.user}@{self.host}:{self.port}/{self.database}"
+    address: DatabaseAddress
+    schema: str
+    pool_size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +47,10 @@ class ServiceConfig:
     """A checked configuration. `sync_config_text` is read when it is asked for: the file may be mended meanwhile."""
 
     settings: ServiceSettings
-    source: SourceAddress
+    source: DatabaseAddress
     slot_name_prefix: str
-    storage_path: Path
+    storage_path: Path  # of SQLite, which is used where `storage_postgres` is None
+    storage_postgres: PostgresStorageConfig | None
     host: str
     port: int
     sync_config_path: Path | None
@@ -143,7 +128,8 @@ def _check(settings: ServiceSettings, folder: Path, name: str, environment: Mapp
 
     source = _check_source(settings, note)
     storage_path = _check_storage(settings, folder, environment, note)
-    port = _number(settings.port)
+    storage_postgres = _check_postgres_storage(settings, note)
+    port = as_number(settings.port)
     if port is None or not 0 <= port <= 65535:
         note("port must be a number from 0 to 65535.")
     sync = settings.sync_config or settings.sync_rules or SyncConfigSettings()
@@ -159,6 +145,7 @@ def _check(settings: ServiceSettings, folder: Path, name: str, environment: Mapp
         source=source,
         slot_name_prefix=settings.replication.connections[0].slot_name_prefix,
         storage_path=storage_path,
+        storage_postgres=storage_postgres,
         host=environment.get("SYNCLINE_HOST") or settings.host or DEFAULT_HOST,
         port=port,
         sync_config_path=folder / sync.path if sync.path else None,
@@ -166,7 +153,7 @@ def _check(settings: ServiceSettings, folder: Path, name: str, environment: Mapp
     )
 
 
-def _check_source(settings: ServiceSettings, note: Any) -> SourceAddress | None:
+def _check_source(settings: ServiceSettings, note: Any) -> DatabaseAddress | None:
     connections = settings.replication.connections
     if not connections:
         note(
@@ -180,58 +167,13 @@ def _check_source(settings: ServiceSettings, note: Any) -> SourceAddress | None:
     if connection.type != "postgresql":
         note(f"replication.connections[0].type {connection.type!r} is not supported yet.", hint="type: postgresql")
         return None
-    if connection.sslmode not in SSL_MODES:
-        note(f"sslmode must be one of {', '.join(SSL_MODES)}, not {connection.sslmode!r}.")
-    if connection.sslmode == "verify-ca" and not connection.cacert:
-        note("sslmode verify-ca needs cacert.", code="PSYNC_S1104")
-    return _address(connection, note)
-
-
-def _address(connection: SourceSettings, note: Any) -> SourceAddress | None:
-    uri = urlparse(connection.uri or "")
-    if connection.uri and uri.scheme not in ("postgres", "postgresql"):
-        note(
-            "the source's uri must begin with postgresql://",
-            code="PSYNC_S1109",
-            hint="postgresql://user:password@host/name",
-        )
-        return None
-    try:
-        uri_port = uri.port
-    except ValueError:
-        note("the port in the source's uri is not a port.", code="PSYNC_S1110")
-        return None
-    parts = {
-        "PSYNC_S1106 hostname": connection.hostname or uri.hostname,
-        "PSYNC_S1107 username": connection.username or unquote(uri.username or ""),
-        "PSYNC_S1105 database": connection.database or unquote(uri.path.lstrip("/")),
-    }
-    for key, value in parts.items():
-        if not value:
-            code, field = key.split()
-            note(f"the source's {field} is missing.", code=code, hint=f"Set {field}, or put it into uri.")
-    port = _number(connection.port) if connection.port is not None else (uri_port or 5432)
-    if port is None or not 1024 <= port <= 65535:
-        note("the source's port must be a number from 1024 to 65535.", code="PSYNC_S1110")
-    host, user, database = parts.values()
-    if not (host and user and database and port):
-        return None
-    return SourceAddress(
-        host=host,
-        port=port,
-        user=user,
-        password=connection.password or unquote(uri.password or ""),
-        database=database,
-        sslmode=connection.sslmode,
-        cacert=connection.cacert,
-        connect_timeout_s=_number(connection.connect_timeout) or 10 if connection.connect_timeout else 10,
-    )
+    return check_address(connection, "source", note)
 
 
 def _check_storage(settings: ServiceSettings, folder: Path, environment: Mapping[str, str], note: Any) -> Path:
     storage = settings.storage
-    if storage is not None and storage.type != "sqlite":
-        hint = _POSTGRESQL_HINT if storage.type == "postgresql" else _MONGODB_HINT
+    if storage is not None and storage.type not in ("sqlite", "postgresql"):
+        hint = _MONGODB_HINT if storage.type == "mongodb" else _STORAGE_HINT
         note(f"storage.type {storage.type!r} is not supported.", hint=hint)
     if storage is not None and storage.path:
         return folder / Path(storage.path).expanduser()
@@ -239,6 +181,22 @@ def _check_storage(settings: ServiceSettings, folder: Path, environment: Mapping
         Path(environment.get("HOME", "~")).expanduser() / ".local/share"
     )
     return Path(data_home) / "syncline" / "storage"
+
+
+def _check_postgres_storage(settings: ServiceSettings, note: Any) -> PostgresStorageConfig | None:
+    storage = settings.storage
+    if storage is None or storage.type != "postgresql":
+        return None
+    address = check_address(storage, "storage", note)
+    pool_size = as_number(storage.max_pool_size)
+    if pool_size is None or pool_size < 1:
+        note("storage.max_pool_size must be a number from 1.")
+    if not is_schema_name(storage.schema):
+        note(
+            f"storage.schema {storage.schema!r} cannot be used.",
+            hint="Choose up to 40 lower-case letters, digits and underscores, such as syncline.",
+        )
+    return PostgresStorageConfig(address, storage.schema, pool_size) if address and pool_size else None
 
 
 def _inline_sync_config(sync: SyncConfigSettings, environment: Mapping[str, str], note: Any) -> str | None:
@@ -250,12 +208,6 @@ def _inline_sync_config(sync: SyncConfigSettings, environment: Mapping[str, str]
     except (binascii.Error, UnicodeDecodeError):
         note("POWERSYNC_SYNC_CONFIG_B64 is not base64 of UTF-8 text.")
         return None
-
-
-def _number(value: int | str | None) -> int | None:
-    if isinstance(value, int):
-        return value
-    return int(value) if value is not None and value.isdecimal() else None
 
 
 def _joined(problems: list[ConfigError]) -> ConfigError:

@@ -50,10 +50,22 @@ class ReplicationSettings(msgspec.Struct, kw_only=True):
 
 
 class StorageSettings(msgspec.Struct, kw_only=True):
-    """`storage`: where buckets are kept. `sqlite` is ours; its path is relative to the configuration file."""
+    """`storage`: where buckets are kept. The keys of a database are those of `replication.connections[]`; none of them is SQLite's."""
 
-    type: str = "sqlite"
-    path: str | None = None
+    type: str = "sqlite"  # sqlite or postgresql
+    path: str | None = None  # sqlite: a folder, relative to the configuration file
+    uri: str | None = None
+    hostname: str | None = None
+    port: Number | None = None
+    username: str | None = None
+    password: str | None = None
+    database: str | None = None
+    sslmode: str = "verify-full"  # verify-full, verify-ca or disable; never read from the URI
+    cacert: str | None = None
+    connect_timeout: Number | None = None
+    max_pool_size: Number = 8  # postgresql: reading connections of a process
+    schema: str = "syncline"  # ours, postgresql: made where it is not there
+    batch_limits: dict[str, Any] = {}  # accepted; batches are bounded by bytes and rows of our own
 
 
 class JwksSettings(msgspec.Struct, kw_only=True):

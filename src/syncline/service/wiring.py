@@ -26,17 +26,22 @@ from syncline.errors import ConfigError, SyncConfigError
 from syncline.replication.job import DeployedConfig
 from syncline.replication.postgres.head import PostgresHead
 from syncline.replication.postgres.source import PostgresSource
-from syncline.service.config import ServiceConfig, SourceAddress
+from syncline.service.addresses import DatabaseAddress
+from syncline.service.config import ServiceConfig
 from syncline.service.keys import make_verifier
 from syncline.service.replicator import ReplicatorThread
+from syncline.storage.postgres import PostgresStorage
+from syncline.storage.postgres.statements import DEFAULT_SCHEMA
 from syncline.storage.sqlite import SqliteStorage
 from syncline.storage.sqlite.expression_engine import SqliteExpressionEngine
 from syncline.sync.checkpoint_watcher import CheckpointWatcher
 from syncline.sync.limits import StreamLimits
 from syncline.sync.stream import StreamContext
-from syncline.sync_config import compile_sync_config
+from syncline.sync_config import CompiledPlan, compile_sync_config
 
 __all__ = ["Service"]
+
+STREAMS_EDITION = 3
 
 log = logging.getLogger(__name__)
 
@@ -83,23 +88,23 @@ class Service:
         config = self._config
         deployed = _deploy(config)
         self._socket = _listen(config.host, config.port)
-        storage = SqliteStorage(config.storage_path)
-        log.info("Bucket storage: SQLite in %s", config.storage_path, extra={"event": "service.storage"})
+        storage = _open_storage(config, self._closing)
         reader = storage.open_reader()
         self._closing.push_async_callback(reader.close)
         write_checkpoints = storage.open_write_checkpoints()
         self._closing.push_async_callback(write_checkpoints.close)
         conninfo = _conninfo(config.source, self._closing)
+        log.info("Source: %s", config.source.masked, extra={"event": "service.source"})
         head = PostgresHead(conninfo)
         self._closing.push_async_callback(head.close)
         verifier = make_verifier(config.settings.client_auth, self._closing)
-        watcher = CheckpointWatcher(
-            reader=reader, write_checkpoints=write_checkpoints, compile_plan=compile_sync_config
-        )
+        watcher = CheckpointWatcher(reader=reader, write_checkpoints=write_checkpoints, compile_plan=_compile)
         loop = asyncio.get_running_loop()
         replicator = ReplicatorThread(
             storage=storage,
-            make_source=lambda: PostgresSource(conninfo, application_name=f"syncline/{__version__}"),
+            make_source=lambda: PostgresSource(
+                conninfo, application_name=f"syncline/{__version__}", ignored_schema=_storage_schema(config)
+            ),
             config=deployed,
             slot_name_prefix=config.slot_name_prefix,
             on_checkpoint=lambda _checkpoint: _call_if_open(loop, watcher.wake),
@@ -168,16 +173,43 @@ class _Server(uvicorn.Server):
         yield
 
 
+def _open_storage(config: ServiceConfig, closing: contextlib.AsyncExitStack) -> SqliteStorage | PostgresStorage:
+    """The storage that the configuration asks for."""
+    postgres = config.storage_postgres
+    if postgres is None:
+        log.info("Bucket storage: SQLite in %s", config.storage_path, extra={"event": "service.storage"})
+        return SqliteStorage(config.storage_path)
+    address = postgres.address
+    log.info("Bucket storage: schema %s of %s", postgres.schema, address.masked, extra={"event": "service.storage"})
+    return PostgresStorage(_conninfo(address, closing), schema=postgres.schema, pool_size=postgres.pool_size)
+
+
+def _storage_schema(config: ServiceConfig) -> str:
+    """The schema that is never replicated: it may stand in the source's own database, in a publication of all tables."""
+    return config.storage_postgres.schema if config.storage_postgres is not None else DEFAULT_SCHEMA
+
+
+def _compile(text: str) -> CompiledPlan:
+    """Compile a sync config, with an engine for those that ask for one. Raises SyncConfigError."""
+    return compile_sync_config(text, engine=SqliteExpressionEngine())
+
+
 def _deploy(config: ServiceConfig) -> DeployedConfig:
     """Compile the sync config. Raises SyncConfigError; warnings are logged."""
     text = config.sync_config_text()
     try:
-        plan = compile_sync_config(text, engine=SqliteExpressionEngine())
+        plan = _compile(text)
     except SyncConfigError as exc:
         log.error("The sync config cannot be used:\n%s", exc, extra={"event": "sync_config.invalid"})
         raise
     for warning in plan.warnings:
         log.warning("Sync config: %s", warning, extra={"event": "sync_config.warning"})
+    if plan.options.edition < STREAMS_EDITION:
+        log.info(
+            "The sync config has bucket_definitions (sync rules), which go on to work. Streams (edition 3) can do more;"
+            " syncline.sync_config.migration turns the one into the other.",
+            extra={"event": "sync_config.legacy"},
+        )
     return DeployedConfig(text, plan)
 
 
@@ -210,7 +242,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _conninfo(source: SourceAddress, closing: contextlib.AsyncExitStack) -> str:
+def _conninfo(source: DatabaseAddress, closing: contextlib.AsyncExitStack) -> str:
     """The connection string for libpq. A CA certificate of the configuration goes into a private temporary file."""
     root_certificate: dict[str, str] = {}
     if source.sslmode != "disable":
@@ -219,7 +251,6 @@ def _conninfo(source: SourceAddress, closing: contextlib.AsyncExitStack) -> str:
             folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="syncline-")))
             (folder / "ca.pem").write_text(source.cacert)
             root_certificate["sslrootcert"] = str(folder / "ca.pem")
-    log.info("Source: %s", source.masked, extra={"event": "service.source"})
     return make_conninfo(
         host=source.host,
         port=source.port,

@@ -1,4 +1,4 @@
-"""The contracts of bucket storage. Every implementation passes tests/conformance/storage_suite.py.
+"""The contracts of bucket storage. Every implementation passes tests/conformance/storage_suite/.
 
 Writing is blocking and belongs to one replicator, in a thread or process of its own. Reading is asynchronous and belongs to the
 API; it never waits for a writer. "How a checkpoint stays consistent" in docs/internals/architecture.md is the contract
@@ -11,12 +11,17 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from syncline.storage.model import (
+    BucketSize,
     BucketTotals,
     Checkpoint,
+    CompactedOps,
     CurrentRow,
     FlushBatch,
     OpChunk,
+    OpRow,
+    SnapshotProgress,
     StorageChanges,
+    StorageSizes,
     StoredTable,
     Version,
     WriteCheckpointCursor,
@@ -50,13 +55,26 @@ class StorageWriter(Protocol):
         ...
 
     def add_table(
-        self, version: int, *, schema: str, name: str, relation_id: int, key_columns: Sequence[str]
+        self,
+        version: int,
+        *,
+        schema: str,
+        name: str,
+        relation_id: int,
+        key_columns: Sequence[str],
+        definition: str = "",
     ) -> StoredTable:
         """Record a source table whose snapshot is pending."""
         ...
 
-    def replace_table(self, table_id: int, *, relation_id: int, key_columns: Sequence[str]) -> None:
-        """The source has another table under this name, or other keys: its snapshot is pending again."""
+    def replace_table(
+        self, table_id: int, *, relation_id: int, key_columns: Sequence[str], definition: str = ""
+    ) -> None:
+        """The source has another table under this name, other keys or another definition: its snapshot is pending, from its begin."""
+        ...
+
+    def save_snapshot_progress(self, table_id: int, progress: SnapshotProgress) -> None:
+        """Remember how far a table's copy is. Call after their flush: a crash in between copies them again."""
         ...
 
     def finish_table_snapshot(self, version: int, table_id: int, *, position: str) -> None:
@@ -95,8 +113,50 @@ class StorageWriter(Protocol):
         """After this returned, everything committed survives a power cut: only now may the position be acknowledged."""
         ...
 
-    def drop_version(self, version: int) -> None:
-        """Delete a stopped version with all its data."""
+    def record_error(self, version: int, error: str) -> None:
+        """Why the version does not replicate at present, for diagnostics; empty when it does again. Holds no row values."""
+        ...
+
+    def drop_version(self, version: int, *, rows_max: int) -> bool:
+        """Delete up to about `rows_max` rows of a stopped version; True when nothing of it is left.
+
+        Call again until it is done: one transaction for all would hold up replication and readers.
+        """
+        ...
+
+    def compaction_candidates(self, version: int, *, buckets_max: int) -> Sequence[BucketSize]:
+        """Buckets with ops that were appended since they were compacted last, those with the most first."""
+        ...
+
+    def ops_before(self, bucket: str, *, before: int | None, ops_max: int) -> Sequence[OpRow]:
+        """A bucket's ops from the newest to the oldest, in pages: below op id `before`; None begins at the visible checkpoint.
+
+        Without their `data`, which may be large and decides nothing. Empty where nothing is left, or the bucket is not there.
+        """
+        ...
+
+    def apply_compaction(self, bucket: str, compacted: CompactedOps) -> None:
+        """Make these changes in one transaction. Totals keep their checksums; their counts shrink by what a CLEAR replaced.
+
+        Ops above the visible checkpoint are never touched. A reader between the old and the new state learns of it by the target op
+        of what it reads (see `OpRow.target_op`).
+        """
+        ...
+
+    def finish_compaction(self, bucket: str, *, new_ops: int) -> None:
+        """The `new_ops` of this candidate were looked at; what was appended since then makes it a candidate again."""
+        ...
+
+    def compact_lookups(self, version: int, *, before_op: int, rows_max: int) -> int:
+        """Delete about `rows_max` lookup entries below `before_op` that a later entry (also below it) replaced; how many they were.
+
+        An entry that takes back goes too, once nothing is before it. 0 where nothing is left to delete. `before_op` must lie so far
+        back that every watcher has read the changes up to it: `changes` tells lookups by their entries, and is None below it.
+        """
+        ...
+
+    def sizes(self) -> StorageSizes:
+        """What storage takes on disk at present."""
         ...
 
     def close(self) -> None:
@@ -142,7 +202,10 @@ class StorageReader(Protocol):
         ...
 
     async def changes(self, version: int, since: Checkpoint) -> StorageChanges | None:
-        """What changed after `since` up to the newest checkpoint; None when the version is gone."""
+        """What changed after `since` up to the newest checkpoint; None when the version is gone.
+
+        None too when `since` lies before lookup entries that were compacted away: who asks so late begins anew.
+        """
         ...
 
     async def chunks(
@@ -163,6 +226,10 @@ class StorageReader(Protocol):
         """
         ...
 
+    async def custom_write_checkpoint(self, version: int, user_key: str) -> int | None:
+        """The user's custom write checkpoint (sync config reference, 9) at the newest checkpoint; None where there is none."""
+        ...
+
     async def close(self) -> None:
         """Close all connections."""
         ...
@@ -177,6 +244,17 @@ class WriteCheckpoints(Protocol):
 
     async def create(self, user_keys: Sequence[str], position: str) -> list[int]:
         """Count one up per user key and remember that it is reached when replication has passed `position`."""
+        ...
+
+    async def request(self, user_key: str, request_id: int, position: str) -> int:
+        """Store a checkpoint request: an id that the client chose (protocol reference, 5.3). Returns the stored id.
+
+        A greater id replaces the stored one and waits for `position`; an equal one keeps its position; a lower one changes nothing.
+        """
+        ...
+
+    async def expire_requests(self, *, older_than_s: float) -> int:
+        """Delete requests (never counters) that were not stored or repeated for so long; how many they were."""
         ...
 
     async def reached(self, user_key: str, position: str) -> int | None:

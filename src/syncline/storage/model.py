@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -13,8 +13,11 @@ from syncline.protocol.bucket_names import SyncValue, canonical_json
 from syncline.protocol.ops import OpType
 
 __all__ = [
+    "BucketSize",
     "BucketTotals",
     "Checkpoint",
+    "ClearedPrefix",
+    "CompactedOps",
     "CurrentRow",
     "FlushBatch",
     "Lookup",
@@ -22,8 +25,10 @@ __all__ = [
     "NewOp",
     "OpChunk",
     "OpRow",
+    "SnapshotProgress",
     "SnapshotState",
     "StorageChanges",
+    "StorageSizes",
     "StoredTable",
     "Version",
     "VersionState",
@@ -64,6 +69,7 @@ class Version:
     source_identity: str  # system identifier, timeline and database of the source that was copied
     snapshot_done: bool
     consistent_from: str  # no checkpoint is visible before this source position
+    last_error: str = ""  # why the version does not replicate at present; empty while it does
 
     @property
     def bucket_prefix(self) -> str:
@@ -71,9 +77,24 @@ class Version:
         return f"{self.number}#"
 
 
+class SnapshotProgress(NamedTuple):
+    """How far a table's copy is: every row of the blocks before `next_block` is flushed.
+
+    The blocks are those of the file `filenode`: a table that was rewritten meanwhile has another one, and is begun again.
+    """
+
+    filenode: int
+    next_block: int
+    blocks: int  # of the whole table, as measured when the copy began
+    rows: int  # copied so far
+
+
 @dataclass(frozen=True, slots=True)
 class StoredTable:
-    """A source table that a version follows. `id` is storage's own."""
+    """A source table that a version follows. `id` is storage's own. `progress` is that of an unfinished copy.
+
+    `definition` is the source's own text for the columns and rows that it publishes; another text means to copy the table again.
+    """
 
     id: int
     schema: str
@@ -81,6 +102,8 @@ class StoredTable:
     relation_id: int
     key_columns: tuple[str, ...]
     snapshot: SnapshotState
+    progress: SnapshotProgress | None = None
+    definition: str = ""
 
 
 class Checkpoint(NamedTuple):
@@ -138,14 +161,15 @@ class NewOp(NamedTuple):
 
 @dataclass(slots=True)
 class FlushBatch:
-    """What one storage transaction writes, in this order: operations, lookups, current rows."""
+    """What one storage transaction writes, in this order: operations, lookups, current rows, custom write checkpoints (by user key)."""
 
     ops: list[NewOp] = field(default_factory=list[NewOp])
     lookups: list[Lookup] = field(default_factory=list[Lookup])
     rows: dict[tuple[int, bytes], CurrentRow | None] = field(default_factory=dict[tuple[int, bytes], CurrentRow | None])
+    custom_write_checkpoints: dict[str, int] = field(default_factory=dict[str, int])
 
     def __bool__(self) -> bool:
-        return bool(self.ops or self.lookups or self.rows)
+        return bool(self.ops or self.lookups or self.rows or self.custom_write_checkpoints)
 
 
 class OpRow(NamedTuple):
@@ -172,6 +196,43 @@ class OpChunk:
     ops: Sequence[OpRow]
 
 
+class BucketSize(NamedTuple):
+    """How much there is to compact in a bucket: `new_ops` were appended since it was compacted, out of `op_count`."""
+
+    bucket: str
+    op_count: int
+    new_ops: int
+
+
+class ClearedPrefix(NamedTuple):
+    """The oldest ops of a bucket, up to and including `op_id`, that become one CLEAR at that op id (replication reference, 8)."""
+
+    op_id: int
+    checksum: int  # wrapping sum of theirs
+    op_count: int  # how many they are
+    target_op: int | None  # the newest of theirs
+
+
+@dataclass(frozen=True, slots=True)
+class CompactedOps:
+    """What compaction changes in one bucket: ops that become MOVE, each with its target op, and a prefix that becomes CLEAR."""
+
+    moves: Sequence[tuple[int, int]] = ()
+    cleared: ClearedPrefix | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.moves) or self.cleared is not None
+
+
+class StorageSizes(NamedTuple):
+    """What storage takes, in bytes on disk, index pages included; of one version, or of all where it cannot be told apart."""
+
+    ops_bytes: int
+    current_rows_bytes: int
+    lookups_bytes: int
+    total_bytes: int
+
+
 class WriteCheckpointCursor(NamedTuple):
     """Up to where a reader knows the write checkpoints: replication's position, and the order of storing."""
 
@@ -181,11 +242,12 @@ class WriteCheckpointCursor(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StorageChanges:
-    """What changed between two checkpoints: new totals of the touched buckets, and the touched lookups."""
+    """What changed between two checkpoints: new totals of the touched buckets, the touched lookups, and custom write checkpoints."""
 
     checkpoint: Checkpoint
     totals: dict[str, BucketTotals]
     lookups: frozenset[str]
+    custom_write_checkpoints: dict[str, int] = field(default_factory=dict[str, int])
 
 
 def draw_version_number(*, now_ms: int, random_bits: int, above: int) -> int:
@@ -209,4 +271,7 @@ def row_key(prefix: str, values: Sequence[SyncValue]) -> bytes:
 
 def subkey_text(key: bytes) -> str:
     """A row key as it goes over the wire: 22 characters."""
-    return urlsafe_b64encode(key).rstrip(b"=").decode()
+    return b2a_base64(key, newline=False).translate(_URL_SAFE).rstrip(b"=").decode()
+
+
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")

@@ -136,6 +136,7 @@ class SyncSession:
         self._sent_ops = 0  # for this checkpoint
         self._reading = False
         self._withhold_complete = False  # an op gave way to one beyond the checkpoint: this one cannot be completed
+        self._found_nothing_at = -1  # checkpoint at which a bucket had lost the operations that its total promised
         self._pending: Changed | None = None
 
     @property
@@ -234,7 +235,7 @@ class SyncSession:
         state = self._state
         assert state is not None
         if not chunks:
-            return [End("the version's data is gone")]
+            return self._read_anew(state.op_id)
         out: list[Instruction] = []
         for chunk in chunks:
             assert chunk.next_after <= state.op_id, "no op above the checkpoint is ever sent"
@@ -247,6 +248,16 @@ class SyncSession:
             self._groups = []
             return out + self._advance()
         return out + self._go_on()
+
+    def _read_anew(self, checkpoint_op: int) -> list[Instruction]:
+        """What was to come is gone: compaction has put a CLEAR beyond the checkpoint in its place. The newest one has it."""
+        if self._found_nothing_at == checkpoint_op:
+            return [End("the version's data is gone")]
+        self._found_nothing_at = checkpoint_op
+        self._withhold_complete = False
+        self._groups = []
+        self._reading = True
+        return [ReadView()]
 
     def _go_on(self) -> list[Instruction]:
         """Fetch the next operations of the most urgent group, or finish groups that are sent whole."""

@@ -11,11 +11,12 @@ from typing import Any
 
 from syncline.protocol.ops import OpType
 from syncline.replication.job import DeployedConfig, ReplicationJob
+from syncline.replication.limits import HEARTBEAT_INTERVAL_S
 from syncline.replication.postgres.head import PostgresHead
 from syncline.replication.postgres.source import PostgresSource
+from syncline.storage.base import BucketStorage, StorageReader, StorageWriter
 from syncline.storage.model import OpRow, Version
 from syncline.storage.sqlite import SqliteStorage
-from syncline.storage.sqlite.reader import SqliteReader
 from syncline.sync_config import compile_sync_config
 from syncline.sync_config.plan import ConnectionData
 from syncline.testing.waiting import eventually
@@ -34,11 +35,14 @@ streams:
 class Replica:
     """Reads the buckets of one owner back, as a client would reduce them."""
 
-    def __init__(self, reader: SqliteReader, head: PostgresHead, job: ReplicationJob) -> None:
+    def __init__(
+        self, reader: StorageReader, head: PostgresHead, job: ReplicationJob, writer: StorageWriter, sync_config: str
+    ) -> None:
         self.reader = reader
         self.head = head
         self.job = job
-        self.plan = compile_sync_config(SYNC_CONFIG)
+        self.writer = writer
+        self.plan = compile_sync_config(sync_config)
 
     async def version(self) -> Version:
         """The version that serves; waited for."""
@@ -107,9 +111,17 @@ class Replica:
 
 
 @asynccontextmanager
-async def replicating(dsn: str, folder: Path, *, through: str = "") -> AsyncGenerator[Replica]:
-    """Replicate `dsn` (by way of the conninfo `through`, where given) into `folder` while the block runs."""
-    storage = SqliteStorage(folder)
+async def replicating(
+    dsn: str,
+    folder: Path,
+    *,
+    through: str = "",
+    storage: BucketStorage | None = None,
+    sync_config: str = SYNC_CONFIG,
+    heartbeat_interval_s: float = HEARTBEAT_INTERVAL_S,
+) -> AsyncGenerator[Replica]:
+    """Replicate `dsn` (by way of the conninfo `through`, where given) into `folder`, or `storage`, while the block runs."""
+    storage = storage or SqliteStorage(folder)
     writer = storage.open_writer()
     reader = storage.open_reader()
     source = PostgresSource(through or dsn, application_name="syncline/test")
@@ -117,13 +129,14 @@ async def replicating(dsn: str, folder: Path, *, through: str = "") -> AsyncGene
     job = ReplicationJob(
         source=source,
         writer=writer,
-        config=DeployedConfig(SYNC_CONFIG, compile_sync_config(SYNC_CONFIG)),
+        config=DeployedConfig(sync_config, compile_sync_config(sync_config)),
         slot_name_prefix="test_",
         on_checkpoint=lambda _checkpoint: None,
+        heartbeat_interval_s=heartbeat_interval_s,
     )
     task = asyncio.create_task(job.run())
     try:
-        yield Replica(reader, head, job)
+        yield Replica(reader, head, job, writer, sync_config)
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

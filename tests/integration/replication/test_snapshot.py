@@ -27,13 +27,16 @@ async def test_chunks_are_bounded_and_tell_progress(
     database: ScratchDatabase, source: PostgresSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshot_module, "SNAPSHOT_RANGE_BLOCKS", 7)
+    monkeypatch.setattr(snapshot_module, "SNAPSHOT_CHUNK_ROWS", 1000)
     database.execute(f"{MANY} generate_series(1, 9001) n")
     (relation,) = await source.relations(ALL_TABLES)
     chunks = [chunk async for chunk in source.snapshot(relation)]
-    assert [len(chunk.rows) for chunk in chunks] == [4000, 4000, 1001]
-    progress = [chunk.progress for chunk in chunks]
-    assert progress == sorted(progress)
-    assert (progress[0] > 0, progress[-1]) == (True, 1.0)
+    assert sum(len(chunk.rows) for chunk in chunks) == 9001
+    assert max(len(chunk.rows) for chunk in chunks) <= 1000
+    done = [chunk.progress for chunk in chunks if chunk.progress is not None]
+    assert done[-1].next_block == done[-1].blocks > 7
+    assert [progress.next_block for progress in done[:-1]] == [7 * n for n in range(1, len(done))]
+    assert done[-1].rows == 9001
 
 
 async def test_large_rows_come_in_smaller_chunks(

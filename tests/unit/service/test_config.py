@@ -87,6 +87,21 @@ def test_without_storage_the_buckets_go_to_the_data_directory(tmp_path: Path) ->
     assert load(tmp_path, text).storage_path == Path("/nowhere/.local/share/syncline/storage")
 
 
+def test_storage_in_postgres_has_the_keys_of_the_source(tmp_path: Path) -> None:
+    storage = (
+        "storage: {type: postgresql, uri: !env PS_STORAGE, database: buckets, sslmode: disable, max_pool_size: !env PS_POOL,"
+        " batch_limits: {max_record_count: 2000}}"
+    )
+    text = MINIMAL.replace("storage: {type: sqlite, path: data/storage}", storage)
+    postgres = load(tmp_path, text, PS_STORAGE="postgresql://s:p%40ss@store:5434/x", PS_POOL="3").storage_postgres
+    assert postgres is not None
+    assert (postgres.address.host, postgres.address.port, postgres.address.user) == ("store", 5434, "s")
+    assert (postgres.address.password, postgres.address.database) == ("p@ss", "buckets")
+    assert (postgres.schema, postgres.pool_size) == ("syncline", 3)
+    assert "p@ss" not in repr(postgres)
+    assert load(tmp_path).storage_postgres is None
+
+
 @pytest.mark.requirement(182)
 def test_a_connection_at_the_root_of_the_file_is_explained(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no connection was found") as caught:
@@ -98,7 +113,32 @@ def test_a_connection_at_the_root_of_the_file_is_explained(tmp_path: Path) -> No
     ("old", "new", "code", "says"),
     [
         ("type: sqlite, path: data/storage", "type: mongodb, uri: 'mongodb://x'", "PSYNC_S3201", "type: sqlite"),
-        ("type: sqlite, path: data/storage", "type: postgresql, uri: 'postgresql://x'", "PSYNC_S3201", "type: sqlite"),
+        ("type: sqlite, path: data/storage", "type: redis", "PSYNC_S3201", "type: sqlite"),
+        (
+            "type: sqlite, path: data/storage",
+            "type: postgresql, uri: 'postgresql://x/y'",
+            "PSYNC_S1107",
+            "the storage's",
+        ),
+        ("type: sqlite, path: data/storage", "type: postgresql, uri: 'mysql://a@b/c'", "PSYNC_S1109", "the storage's"),
+        (
+            "type: sqlite, path: data/storage",
+            "type: postgresql, uri: 'postgresql://a@b/c', sslmode: verify-ca",
+            "PSYNC_S1104",
+            "the storage's",
+        ),
+        (
+            "type: sqlite, path: data/storage",
+            "type: postgresql, uri: 'postgresql://a@b/c', schema: 'Mine; --'",
+            "PSYNC_S3201",
+            "lower-case",
+        ),
+        (
+            "type: sqlite, path: data/storage",
+            "type: postgresql, uri: 'postgresql://a@b/c', max_pool_size: 0",
+            "PSYNC_S3201",
+            "max_pool_size",
+        ),
         ("type: postgresql", "type: mysql", "PSYNC_S3201", "not supported yet"),
         ("uri: !env PS_SOURCE", "uri: 'mysql://a@b/c'", "PSYNC_S1109", "postgresql://"),
         ("uri: !env PS_SOURCE", "uri: 'postgresql://a@b:80/c'", "PSYNC_S1110", "port"),

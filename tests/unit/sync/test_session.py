@@ -228,8 +228,18 @@ def test_without_keepalives_only_the_expiry_is_told() -> None:
 def test_a_stream_ends_with_its_version_and_when_its_data_is_gone() -> None:
     machine = session()
     machine.receive(view(10, {"a": (3, 5)}))
+    assert kinds(machine.receive(ChunksRead([]))) == ["ReadView"]
+    assert kinds(machine.receive(view(10, {"a": (3, 5)}))) == ["ReadChunks"]
     assert kinds(machine.receive(ChunksRead([]))) == ["End"]
     assert kinds(machine.receive(VersionEnded())) == ["End"]
+
+
+def test_what_compaction_put_beyond_the_checkpoint_is_read_at_the_newest() -> None:
+    machine = session()
+    machine.receive(view(10, {"a": (3, 10)}))
+    assert kinds(machine.receive(ChunksRead([]))) == ["ReadView"]
+    assert kinds(machine.receive(view(12, {"a": (3, 12)}))) == ["CheckpointDiff", "ReadChunks"]
+    assert kinds(machine.receive(ChunksRead([chunk("a", 0, 12)]))) == ["SendChunk", "CheckpointComplete"]
 
 
 def test_the_session_says_which_buckets_concern_it() -> None:

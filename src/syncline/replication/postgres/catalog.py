@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import psycopg
 
 from syncline.replication.postgres.connection import Row
 from syncline.replication.postgres.types import TypeInfo, TypeKind
-from syncline.replication.source import Column, Relation
+from syncline.replication.source import ALL_ROWS, Column, Relation, TableDefinition
 from syncline.sync_config.plan import TablePattern
 
 __all__ = ["PublishedTable", "TypeCatalog", "published_tables"]
@@ -24,15 +26,29 @@ class PublishedTable:
 
 
 # From Postgres 15 on a publication may have column lists and row filters; the copy has to obey them as the stream does.
+# The ids of the transactions that wrote the publication's own rows tell also what was altered and altered back.
 _TABLES_15 = """
-SELECT c.oid, n.nspname, c.relname, p.attnames, p.rowfilter
+SELECT c.oid, n.nspname, c.relname, p.attnames, p.rowfilter, r.prattrs IS NOT NULL,
+       concat_ws('.', pub.oid, pub.xmin, r.xmin, pn.xmin)
   FROM pg_publication_tables p
+  JOIN pg_publication pub ON pub.pubname = p.pubname
   JOIN pg_namespace n ON n.nspname = p.schemaname
   JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename
+  LEFT JOIN pg_publication_rel r ON r.prpubid = pub.oid AND r.prrelid = c.oid
+  LEFT JOIN pg_publication_namespace pn ON pn.pnpubid = pub.oid AND pn.pnnspid = n.oid
  WHERE p.pubname = %s AND c.relkind = 'r'
  ORDER BY n.nspname, c.relname
 """
-_TABLES_14 = _TABLES_15.replace("p.attnames, p.rowfilter", "NULL::name[], NULL::text")
+_TABLES_14 = """
+SELECT c.oid, n.nspname, c.relname, NULL::name[], NULL::text, false, concat_ws('.', pub.oid, pub.xmin, r.xmin)
+  FROM pg_publication_tables p
+  JOIN pg_publication pub ON pub.pubname = p.pubname
+  JOIN pg_namespace n ON n.nspname = p.schemaname
+  JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename
+  LEFT JOIN pg_publication_rel r ON r.prpubid = pub.oid AND r.prrelid = c.oid
+ WHERE p.pubname = %s AND c.relkind = 'r'
+ ORDER BY n.nspname, c.relname
+"""
 
 _COLUMNS = """
 SELECT a.attrelid, a.attname, a.atttypid, t.typname, a.attstorage <> 'p',
@@ -49,15 +65,19 @@ SELECT a.attrelid, a.attname, a.atttypid, t.typname, a.attstorage <> 'p',
 
 
 async def published_tables(
-    connection: psycopg.AsyncConnection[Row], publication: str, patterns: Sequence[TablePattern]
+    connection: psycopg.AsyncConnection[Row],
+    publication: str,
+    patterns: Sequence[TablePattern],
+    *,
+    ignored_schema: str,
 ) -> list[PublishedTable]:
-    """The publication's ordinary tables that match; system schemas never do."""
+    """The publication's ordinary tables that match; system schemas never do, nor does the one of bucket storage."""
     query = _TABLES_15 if connection.info.server_version >= 150000 else _TABLES_14
     tables = [
         row
         for row in await (await connection.execute(query, (publication,))).fetchall()
         if not row[1].startswith("pg_")
-        and row[1] != "information_schema"
+        and row[1] not in ("information_schema", ignored_schema)
         and any(pattern.matches(row[1], row[2]) for pattern in patterns)
     ]
     columns: dict[int, list[Column]] = {row[0]: [] for row in tables}
@@ -65,10 +85,19 @@ async def published_tables(
     for table_id, name, type_id, type_name, toastable, in_key in await cursor.fetchall():
         columns[table_id].append(Column(name, type_id, type_name, in_key=in_key, toastable=toastable))
     published: list[PublishedTable] = []
-    for table_id, schema, name, column_list, row_filter in tables:
+    for table_id, schema, name, column_list, row_filter, has_list, altered in tables:
         kept = tuple(c for c in columns[table_id] if column_list is None or c.name in column_list)
-        published.append(PublishedTable(Relation(table_id, schema, name, kept), row_filter))
+        definition = TableDefinition(
+            columns=_short_hash([(column.name, column.type_id) for column in kept]),
+            rows=_short_hash([str(has_list), row_filter]) if has_list or row_filter else ALL_ROWS,
+            publication=altered,
+        )
+        published.append(PublishedTable(Relation(table_id, schema, name, kept, definition), row_filter))
     return published
+
+
+def _short_hash(content: list[tuple[str, int]] | list[str | None]) -> str:
+    return blake2b(json.dumps(content).encode(), digest_size=8).hexdigest()
 
 
 _TYPES = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import psycopg
 
@@ -14,31 +14,46 @@ from syncline.replication.postgres.checks import check_source
 from syncline.replication.postgres.connection import Row, connect, source_errors
 from syncline.replication.postgres.head import emit_marker, read_head
 from syncline.replication.postgres.slot import (
+    catalog_xmin,
     check_slot_reaches,
     create_slot,
     drop_slot,
     free_slot,
     idle_slots,
+    slot_budget,
     slot_state,
 )
 from syncline.replication.postgres.snapshot import copy_table
 from syncline.replication.postgres.stream import ReplicationStream
 from syncline.replication.source import Relation, SlotState, SnapshotChunk, SourceEvent
+from syncline.storage.model import SnapshotProgress
 from syncline.sync_config.plan import TablePattern
 from syncline.sync_config.value_format import EDITION_3_FORMAT, ValueFormat
 
 __all__ = ["PUBLICATION", "PostgresSource"]
 
 PUBLICATION = "powersync"
+IGNORED_SCHEMA = "syncline"
 
 
 class PostgresSource:
-    """One database. `conninfo` is libpq's; the session settings that the converters need are added to it."""
+    """One database. `conninfo` is libpq's; the session settings that the converters need are added to it.
 
-    def __init__(self, conninfo: str, *, application_name: str, publication: str = PUBLICATION) -> None:
+    `ignored_schema` is that of bucket storage, which may be in this database: what is written there is never replicated.
+    """
+
+    def __init__(
+        self,
+        conninfo: str,
+        *,
+        application_name: str,
+        publication: str = PUBLICATION,
+        ignored_schema: str = IGNORED_SCHEMA,
+    ) -> None:
         self._conninfo = conninfo
         self._application_name = application_name
         self._publication = publication
+        self._ignored_schema = ignored_schema
         self._connection: psycopg.AsyncConnection[Row] | None = None
         self._connecting = asyncio.Lock()  # the job's house keeping asks beside its stream
         self._catalog = TypeCatalog()
@@ -66,21 +81,33 @@ class PostgresSource:
         """The published tables that match."""
         with source_errors():
             connection = await self._connected()
-            tables = await published_tables(connection, self._publication, patterns)
+            tables = await published_tables(
+                connection, self._publication, patterns, ignored_schema=self._ignored_schema
+            )
             type_ids = {column.type_id for table in tables for column in table.relation.columns}
             await self._catalog.load(connection, type_ids)
         self._published = {table.relation.id: table for table in tables}
         return [table.relation for table in tables]
 
-    async def create_slot(self, slot_name: str) -> None:
-        """Make the slot."""
+    async def create_slot(self, slot_name: str, *, tell: Callable[[str], None] | None = None) -> None:
+        """Make the slot; `tell` hears what it waits for."""
         with source_errors():
-            await create_slot(await self._connected(), slot_name)
+            # A connection of its own: cancelled, it is closed, and nobody else waits behind it.
+            connection = await connect(self._conninfo, application_name=f"{self._application_name} slot")
+            try:
+                await create_slot(connection, slot_name, lookups=await self._connected(), tell=tell)
+            finally:
+                await connection.close()
 
     async def slot_state(self, slot_name: str) -> SlotState:
         """Whether the slot can still be streamed from."""
         with source_errors():
             return await slot_state(await self._connected(), slot_name)
+
+    async def slot_budget(self, slot_name: str) -> float | None:
+        """How much of the log that the source keeps for the slot is left, 1 to 0; None where it keeps all."""
+        with source_errors():
+            return await slot_budget(await self._connected(), slot_name)
 
     async def idle_slots(self, prefix: str) -> list[str]:
         """Names of this database's slots that begin with `prefix` and that nobody streams from."""
@@ -103,15 +130,25 @@ class PostgresSource:
             await emit_marker(await self._connected())
 
     async def snapshot(
-        self, relation: Relation, *, value_format: ValueFormat = EDITION_3_FORMAT
+        self,
+        relation: Relation,
+        *,
+        slot_name: str = "",
+        resume: SnapshotProgress | None = None,
+        value_format: ValueFormat = EDITION_3_FORMAT,
     ) -> AsyncGenerator[SnapshotChunk]:
         """Copy the table's rows; `relation` is one that `relations` returned."""
         table = self._published.get(relation.id) or PublishedTable(relation, None)
         connection = await connect(self._conninfo, application_name=f"{self._application_name} snapshot")
         with source_errors():
             try:
-                async for chunk in copy_table(connection, table, self._catalog.types, value_format):
-                    yield chunk
+                slot_xmin = await catalog_xmin(connection, slot_name) if slot_name else ""
+                chunks = copy_table(
+                    connection, table, self._catalog.types, value_format, slot_xmin=slot_xmin, resume=resume
+                )
+                async with contextlib.aclosing(chunks):
+                    async for chunk in chunks:
+                        yield chunk
             finally:
                 await connection.close()
 
@@ -131,7 +168,12 @@ class PostgresSource:
                 self._conninfo, application_name=f"{self._application_name} stream", replication=True
             )
             stream = ReplicationStream(
-                connection, lookups, patterns=patterns, catalog=self._catalog, value_format=value_format
+                connection,
+                lookups,
+                patterns=patterns,
+                catalog=self._catalog,
+                value_format=value_format,
+                ignored_schema=self._ignored_schema,
             )
             self._stream = stream
             try:

@@ -50,6 +50,7 @@ BATCH_BYTES_MAX = 8_000_000  # bytes of messages of one batch, the last one on t
 ASK_AFTER_SILENCE_S = 2.0  # seconds without a byte of the source, after which each feedback asks for an answer
 SILENCE_MAX_S = 8.0  # seconds without a byte, although we asked: the connection is dead, whatever the kernel thinks
 START_TIMEOUT_S = 30.0  # seconds until the source begins to stream
+NUDGE_AFTER_S = 0.05  # seconds of silence after data, upon which one feedback is sent; see `events`
 FEEDBACK_INTERVAL_S = 10.0  # seconds between status updates; the source gives up after wal_sender_timeout (60 s)
 
 _POSTGRES_EPOCH_S = 946_684_800
@@ -72,6 +73,7 @@ class ReplicationStream:
         patterns: Sequence[TablePattern],
         catalog: TypeCatalog,
         value_format: ValueFormat,
+        ignored_schema: str,
     ) -> None:
         self._pgconn = connection.pgconn
         connection.add_notice_handler(self._hear_notice)
@@ -79,10 +81,14 @@ class ReplicationStream:
         self._patterns = patterns
         self._catalog = catalog
         self._value_format = value_format
+        self._ignored_schema = ignored_schema
         self._decoders: dict[int, TupleDecoder] = {}
         self._relations: dict[int, Relation] = {}
         self._key_indexes: dict[int, tuple[int, ...]] = {}
         self._in_transaction = False
+        self._commit_position = ""  # of the transaction at hand
+        self._has_changes = False  # the transaction at hand, of tables that are followed
+        self._has_marker = False  # the transaction at hand, one of ours
         self._acknowledged = 0
         self._feedback_due = True
         self._feedback_sent_s = 0.0
@@ -116,8 +122,13 @@ class ReplicationStream:
             raise _start_error(result)
 
     async def events(self) -> AsyncGenerator[list[SourceEvent]]:
-        """Batches of events, until the source ends the stream (then SourceUnavailable)."""
+        """Batches of events, until the source ends the stream (then SourceUnavailable).
+
+        A walsender that has just sent something can miss that more was written (it looks before it lies down to sleep), and would
+        sleep on until it hears anything, so it hears from us once after each burst.
+        """
         self._heard_s = time.monotonic()
+        may_oversleep = True
         while True:
             batch: list[SourceEvent] = []
             drained = await self._drain(batch)
@@ -129,10 +140,12 @@ class ReplicationStream:
                 raise self._end_error()
             self._send_feedback_if_due()
             if drained:
-                if await self._readable(FEEDBACK_INTERVAL_S):
+                if await self._readable(NUDGE_AFTER_S if may_oversleep else FEEDBACK_INTERVAL_S):
                     self._pgconn.consume_input()
                     self._heard_s = time.monotonic()
+                    may_oversleep = True
                 else:
+                    may_oversleep = False
                     self._feedback_due = True
                     self._check_silence()
 
@@ -171,22 +184,38 @@ class ReplicationStream:
 
     def _take(self, message: Message, batch: list[SourceEvent]) -> None:
         if isinstance(message, RowMessage):
+            self._has_changes = True
             batch.append(self._row_change(message))
         elif isinstance(message, Begin):
-            self._in_transaction = True
+            self._in_transaction, self._has_changes, self._has_marker = True, False, False
+            self._commit_position = lsn_text(message.final_lsn)
         elif isinstance(message, Commit):
             self._in_transaction = False
-            batch.append(TransactionEnd(lsn_text(message.end_lsn), message.commit_time_ms))
+            batch.append(self._end_of_transaction(message))
         elif isinstance(message, Truncate):
-            batch += [
+            truncated = [
                 RowChange(ChangeKind.TRUNCATE, self._relations[relation_id], None)
                 for relation_id in message.relation_ids
                 if relation_id in self._relations
             ]
-        elif isinstance(message, LogicalMessage) and not message.transactional:
+            self._has_changes = self._has_changes or bool(truncated)
+            batch += truncated
+        elif isinstance(message, LogicalMessage):
             ours = message.prefix == MARKER_PREFIX and message.content == MARKER_CONTENT
-            if ours and not self._in_transaction:
+            if ours and message.transactional:
+                self._has_marker = True  # counts at its commit
+            elif ours and not self._in_transaction:
                 batch.append(Marker(lsn_text(message.lsn), ours=True))
+
+    def _end_of_transaction(self, commit: Commit) -> TransactionEnd | Marker:
+        """Its event. Without changes of followed tables it is a sign of life and no more.
+
+        Bucket storage in this database commits too, and a checkpoint for each of its commits would be the reason for the next one.
+        """
+        position = lsn_text(commit.end_lsn)
+        if self._has_changes:
+            return TransactionEnd(position, commit.commit_time_ms)
+        return Marker(position, ours=self._has_marker)
 
     def _row_change(self, message: RowMessage) -> RowChange:
         old_key = None
@@ -200,7 +229,8 @@ class ReplicationStream:
         """A table's definition: look up its types, generate its decoder, tell the job."""
         self._decoders.pop(message.id, None)
         self._relations.pop(message.id, None)
-        if not any(pattern.matches(message.schema, message.name) for pattern in self._patterns):
+        followed = any(pattern.matches(message.schema, message.name) for pattern in self._patterns)
+        if not followed or message.schema == self._ignored_schema:
             return
         await self._catalog.load(self._lookups, [type_id for _, type_id, _ in message.columns])
         types = self._catalog.types
@@ -224,7 +254,7 @@ class ReplicationStream:
         self._decoders[message.id] = make_tuple_decoder(
             [column.type_id for column in relation.columns], types, self._value_format
         )
-        batch.append(RelationChanged(relation))
+        batch.append(RelationChanged(relation, self._commit_position))
 
     def _check_silence(self) -> None:
         """A peer whose bytes are dropped on the way closes nothing: only asking finds out."""

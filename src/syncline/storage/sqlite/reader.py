@@ -12,17 +12,14 @@ from typing import Any, TypeVar
 
 import apsw
 
-from syncline.protocol.ops import OpType
 from syncline.storage.model import BucketTotals, Checkpoint, OpChunk, OpRow, StorageChanges, Version, VersionState
 from syncline.storage.sqlite.connection import open_connection, read_transaction
-from syncline.storage.sqlite.versions import VERSION_COLUMNS, version_from_row
-from syncline.storage.sqlite.writer import OP_KINDS
+from syncline.storage.sqlite.stored_rows import OP_COLUMNS, VERSION_COLUMNS, op_from_row, version_from_row
 from syncline.sync_config.plan import BucketQuery, ResolvedBuckets
 
 __all__ = ["SqliteReader"]
 
 READ_THREADS = 4  # reads that run at the same time; each has a connection of its own
-_KINDS: dict[int, OpType] = {number: op for op, number in OP_KINDS.items()}
 _T = TypeVar("_T")
 
 # `output` is the column of the row that max() picked: documented behaviour of SQLite for bare columns.
@@ -88,6 +85,10 @@ class SqliteReader:
                 chunk_bytes_max=chunk_bytes_max,
             )
         )
+
+    async def custom_write_checkpoint(self, version: int, user_key: str) -> int | None:
+        """The user's custom write checkpoint at the newest checkpoint."""
+        return await self._run(lambda connection: _custom_write_checkpoint(connection, version, user_key))
 
     async def close(self) -> None:
         """Wait for running reads, then close all connections."""
@@ -160,7 +161,7 @@ def _totals_at(row: tuple[Any, ...], checkpoint_op: int) -> BucketTotals:
 
 def _changes(connection: apsw.Connection, version: int, since: Checkpoint) -> StorageChanges | None:
     checkpoint = _checkpoint(connection, version)
-    if checkpoint is None:
+    if checkpoint is None or since.op_id < _lookups_compacted_op(connection, version):
         return None
     totals: dict[str, BucketTotals] = {}
     for row in connection.execute(
@@ -174,7 +175,27 @@ def _changes(connection: apsw.Connection, version: int, since: Checkpoint) -> St
         "SELECT DISTINCT lookup FROM lookup_entry WHERE version = ? AND op_id > ? AND op_id <= ?",
         (version, since.op_id, checkpoint.op_id),
     )
-    return StorageChanges(checkpoint, totals, frozenset(row[0] for row in lookups))
+    custom = connection.execute(
+        "SELECT user_key, value FROM custom_write_checkpoint WHERE version = ? AND op_id > ? AND op_id <= ? ORDER BY op_id",
+        (version, since.op_id, checkpoint.op_id),
+    )
+    return StorageChanges(checkpoint, totals, frozenset(row[0] for row in lookups), {row[0]: row[1] for row in custom})
+
+
+def _lookups_compacted_op(connection: apsw.Connection, version: int) -> int:
+    """Up to this op id, entries that took a lookup back may be gone: it cannot be told any more what changed."""
+    return connection.execute("SELECT lookups_compacted_op FROM version WHERE number = ?", (version,)).get
+
+
+def _custom_write_checkpoint(connection: apsw.Connection, version: int, user_key: str) -> int | None:
+    checkpoint = _checkpoint(connection, version)
+    if checkpoint is None:
+        return None
+    return connection.execute(
+        "SELECT value FROM custom_write_checkpoint WHERE version = ? AND user_key = ? AND op_id <= ?"
+        " ORDER BY op_id DESC LIMIT 1",
+        (version, user_key, checkpoint.op_id),
+    ).get
 
 
 def _chunks(
@@ -193,7 +214,7 @@ def _chunks(
             break
         # One more than may be sent: it tells whether there is more.
         rows = connection.execute(
-            "SELECT op_id, kind, object_type, object_id, checksum, subkey, data, target_op FROM op"
+            f"SELECT {OP_COLUMNS} FROM op"  # noqa: S608
             " WHERE bucket = (SELECT id FROM bucket WHERE name = ?) AND op_id > ? AND op_id <= ? ORDER BY op_id LIMIT ?",
             (bucket, after, checkpoint_op, left + 1),
         ).fetchall()
@@ -214,5 +235,5 @@ def _take(rows: list[tuple[Any, ...]], *, ops_max: int, bytes_max: int) -> list[
         size += len(row[6]) if row[6] else 0
         if ops and size > bytes_max:
             break
-        ops.append(OpRow(row[0], _KINDS[row[1]], row[2], row[3], row[4], row[5], row[6], row[7]))
+        ops.append(op_from_row(row))
     return ops

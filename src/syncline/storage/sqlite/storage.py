@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 from syncline.errors import StorageUnavailable
-from syncline.storage.sqlite.connection import ensure_schema, open_connection
+from syncline.storage.sqlite.connection import open_connection
+from syncline.storage.sqlite.migrations import ensure_layout
 from syncline.storage.sqlite.reader import SqliteReader
 from syncline.storage.sqlite.write_checkpoints import SqliteWriteCheckpoints
 from syncline.storage.sqlite.writer import SqliteWriter
@@ -33,9 +34,12 @@ class SqliteStorage:
 
     def open_reader(self) -> SqliteReader:
         """Open for reading; the file is made first where a replicator has not done so yet."""
-        connection = open_connection(self._directory / "storage.db")
-        ensure_schema(connection, schema="storage", meta_table="storage_meta")
-        connection.close()
+        path = self._directory / "storage.db"
+        connection = open_connection(path)
+        try:
+            ensure_layout(connection, path)
+        finally:
+            connection.close()
         return SqliteReader(self._directory)
 
     def open_write_checkpoints(self) -> SqliteWriteCheckpoints:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from syncline.storage.model import WriteCheckpointCursor
-from syncline.storage.sqlite.connection import ensure_schema, open_connection, write_transaction
+from syncline.storage.sqlite.connection import open_connection, write_transaction
+from syncline.storage.sqlite.migrations import ensure_layout
 
 __all__ = ["SqliteWriteCheckpoints"]
 
@@ -23,12 +24,25 @@ class SqliteWriteCheckpoints:
     def __init__(self, directory: Path, *, now_ms: Callable[[], int]) -> None:
         self._now_ms = now_ms
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="write-checkpoints")
-        self._connection = open_connection(directory / "control.db")
-        ensure_schema(self._connection, schema="control", meta_table="control_meta")
+        path = directory / "control.db"
+        self._connection = open_connection(path)
+        try:
+            ensure_layout(self._connection, path)
+        except BaseException:
+            self._connection.close()
+            raise
 
     async def create(self, user_keys: Sequence[str], position: str) -> list[int]:
         """Count one up per user key and remember that it is reached when replication has passed `position`."""
         return await self._run(lambda: self._create(user_keys, position))
+
+    async def request(self, user_key: str, request_id: int, position: str) -> int:
+        """Store a checkpoint request, an id that the client chose; returns the stored id."""
+        return await self._run(lambda: self._request(user_key, request_id, position))
+
+    async def expire_requests(self, *, older_than_s: float) -> int:
+        """Delete requests that were not stored or repeated for so long."""
+        return await self._run(lambda: self._expire_requests(older_than_s))
 
     async def reached(self, user_key: str, position: str) -> int | None:
         """The user's write checkpoint if replication at `position` has reached it."""
@@ -59,7 +73,7 @@ class SqliteWriteCheckpoints:
                     self._connection.execute(
                         "INSERT INTO write_checkpoint (user_key, value, position, sequence) VALUES (?, ?, ?, ?)"
                         " ON CONFLICT (user_key) DO UPDATE SET value = max(value + 1, excluded.value),"
-                        " position = excluded.position, sequence = excluded.sequence RETURNING value",
+                        " position = excluded.position, sequence = excluded.sequence, requested_ms = NULL RETURNING value",
                         (user_key, floor, position, sequence),
                     ).get
                 )
@@ -68,6 +82,28 @@ class SqliteWriteCheckpoints:
                 (len(user_keys),),
             )
         return values
+
+    def _request(self, user_key: str, request_id: int, position: str) -> int:
+        with write_transaction(self._connection):
+            # A row that has counted stays a counter: deleted, it might count again from below.
+            self._connection.execute(
+                "INSERT INTO write_checkpoint (user_key, value, position, sequence, requested_ms) VALUES (?1, ?2, ?3, ?4, ?5)"
+                " ON CONFLICT (user_key) DO UPDATE SET value = ?2, position = iif(?2 > value, ?3, position),"
+                " sequence = iif(?2 > value, ?4, sequence), requested_ms = iif(requested_ms IS NULL, NULL, ?5)"
+                " WHERE ?2 >= value",
+                (user_key, request_id, position, self._sequence() + 1, self._now_ms()),
+            ).fetchall()
+            self._connection.execute(
+                "UPDATE control_meta SET value = value + 1 WHERE key = 'write_checkpoint_sequence'"
+            ).fetchall()
+            return self._connection.execute("SELECT value FROM write_checkpoint WHERE user_key = ?", (user_key,)).get
+
+    def _expire_requests(self, older_than_s: float) -> int:
+        with write_transaction(self._connection):
+            self._connection.execute(
+                "DELETE FROM write_checkpoint WHERE requested_ms < ?", (self._now_ms() - int(older_than_s * 1000),)
+            ).fetchall()
+            return self._connection.changes()
 
     def _newly_reached(
         self, position: str, cursor: WriteCheckpointCursor

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncline.replication.postgres.snapshot import parse_row
+from syncline.replication.postgres.copy_rows import parse_row
 from syncline.replication.postgres.values import make_converter
 
 TEXT = make_converter(25, {})

@@ -1,4 +1,4 @@
--- Layout of control.db, version 1.
+-- Layout 1 of control.db: the base.
 
 CREATE TABLE control_meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO control_meta VALUES ('schema_version', 1), ('write_checkpoint_sequence', 0);

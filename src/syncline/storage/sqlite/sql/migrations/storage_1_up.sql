@@ -1,4 +1,4 @@
--- Layout of storage.db, version 1. What each table means: docs/internals/storage-schema.md.
+-- Layout 1 of storage.db: the base. What each table means: docs/internals/storage-schema.md.
 
 CREATE TABLE storage_meta (
   key TEXT PRIMARY KEY,            -- schema_version, lease_epoch, last_op, highest_version
