@@ -1,0 +1,79 @@
+"""Random schemas, transactions and crashes: at the end the buckets hold exactly the rows of the queries, and no client was ever misled.
+
+Each run lives through several crashes of the replicator at named failpoints. Seeds are printed; SYNCLINE_WORLD_SEED=… makes the same
+runs again. `make soak` makes 500 of them, and keeps their seeds and results in docs/internals/soak/replication-convergence.txt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from syncline.failpoints import FAILPOINTS
+from syncline.testing.postgres import PostgresServer
+from tests.support.replication_world.world import WorldReport, run_world
+
+RUNS = int(os.environ.get("SYNCLINE_WORLD_RUNS") or (500 if os.environ.get("SYNCLINE_SOAK") else 25))
+LIVES = 4  # crashes of one run
+AT_ONCE = 2  # runs beside each other: each waits for its processes most of the time
+HITS_MIN = 5  # of each failpoint, in a whole run of the test
+RESULTS = Path(__file__).parents[2] / "docs/internals/soak/replication-convergence.txt"
+
+
+def plans(seed: int) -> list[tuple[int, list[str]]]:
+    """A seed and the failpoints of its lives, for each run: every failpoint comes equally often."""
+    draw = random.Random(seed)
+    cards: list[str] = []
+    while len(cards) < RUNS * LIVES:
+        cards += draw.sample(sorted(FAILPOINTS), len(FAILPOINTS))
+    return [(draw.randrange(2**32), cards[run * LIVES : (run + 1) * LIVES]) for run in range(RUNS)]
+
+
+def result_line(report: WorldReport) -> str:
+    """One run, for the file of results."""
+    changes, looks = report.changes.total(), report.looks["looks"]
+    hits = " ".join(sorted(report.hits.elements()))
+    return f"seed {report.seed}: ok, {report.rows_compared} rows, {changes} changes, {looks} looks, crashes: {hits}"
+
+
+@pytest.mark.timeout(60 + RUNS * 40)
+async def test_after_any_crashes_the_buckets_hold_exactly_the_rows_of_the_queries(
+    postgres_server: PostgresServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seed = int(os.environ.get("SYNCLINE_WORLD_SEED") or random.randrange(2**32))
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def run(number: int, world_seed: int, failpoints: list[str]) -> WorldReport:
+        async with slots:
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            database = postgres_server.create()
+            try:
+                report = await run_world(database, folder, seed=world_seed, failpoints=failpoints)
+            finally:
+                postgres_server.drop(database)
+            shutil.rmtree(folder)
+            return report
+
+    reports = await asyncio.gather(*(run(number, *plan) for number, plan in enumerate(plans(seed))))
+    hits = sum((report.hits for report in reports), Counter[str]())
+    changes = sum((report.changes for report in reports), Counter[str]())
+    looks = sum((report.looks for report in reports), Counter[str]())
+    with capsys.disabled():
+        print(
+            f"\nSYNCLINE_WORLD_SEED={seed}: {RUNS} runs, {sum(report.rows_compared for report in reports)} rows compared"
+        )
+        print(f"changes {dict(changes)}\nclient {dict(looks)}")
+        print("\n".join(f"  {count:5} {name}" for name, count in sorted(hits.items())))
+    if os.environ.get("SYNCLINE_SOAK"):
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text("\n".join([f"SYNCLINE_WORLD_SEED={seed}", *map(result_line, reports)]) + "\n")
+    assert all(report.rows_compared for report in reports)
+    if HITS_MIN * len(FAILPOINTS) <= RUNS * LIVES:
+        assert {name for name in FAILPOINTS if hits[name] < HITS_MIN} == set()

@@ -1,0 +1,1 @@
+"""A small world for replication: random tables, random transactions, a replicator that crashes, and a watcher that believes nothing."""
