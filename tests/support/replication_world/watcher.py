@@ -35,7 +35,10 @@ class Watcher:
         self.counts: Counter[str] = Counter()
 
     async def look(self) -> Checkpoint | None:
-        """Follow to the newest checkpoint, and check everything. None where nothing is served yet."""
+        """Follow to the newest checkpoint, and check everything.
+
+        None where nothing is served yet, and where compaction went beyond the checkpoint: a session would not complete that either.
+        """
         version = await self._reader.active_version()
         if version is None:
             return None
@@ -51,6 +54,7 @@ class Watcher:
     async def _look(self, version: Version) -> Checkpoint | None:
         plan = compile_sync_config(version.sync_config)
         adopted: Checkpoint | None = None
+        withheld_before = self.counts["withheld"]
         for user in USERS:
             query = plan.query_buckets(
                 ConnectionData({"sub": user}), None, version.bucket_prefix, buckets_max=100, parameter_results_max=100
@@ -68,7 +72,7 @@ class Watcher:
             assert adopted.position >= self._newest.position
         self.counts["looks"] += 1
         self._newest = adopted
-        return adopted
+        return adopted if self.counts["withheld"] == withheld_before else None
 
     async def rows(self, stream: str, user: str) -> list[str]:
         """Row data that this user has from a stream."""
@@ -86,7 +90,7 @@ class Watcher:
         client.position = max(client.position, checkpoint.op_id)
         if await self._reader.checkpoint(self._version) is None:
             raise VersionReplaced
-        if withheld:  # compaction went beyond this checkpoint: a session would not complete it either
+        if withheld:
             self.counts["withheld"] += 1
             return
         assert client.checksum == checksum, f"{bucket} at {checkpoint}: a client's checksum differs from the bucket's"

@@ -66,6 +66,9 @@ async def run_world(database: ScratchDatabase, folder: Path, *, seed: int, failp
         for failpoint in failpoints:
             await world.live_until(failpoint)
         await world.settle()
+    except AssertionError as exc:
+        exc.add_note(f"seed {seed}, failpoints {failpoints}, folder {folder}")
+        raise
     finally:
         await world.close()
     return world.report
