@@ -62,6 +62,21 @@ async def test_an_idle_stream_that_answers_is_not_given_up(
     await postgres.close()
 
 
+async def test_a_walsender_hears_from_us_soon_after_each_burst(source: ScratchDatabase) -> None:
+    """It may have missed what was written while it sent; whatever it hears makes it look again."""
+    postgres = PostgresSource(source.dsn, application_name="test")
+    waited_s: list[float] = []
+    async with following(postgres) as follower:
+        for number in range(7):
+            [(written,)] = source.execute(f"INSERT INTO t VALUES ({number}) RETURNING clock_timestamp()")
+            await eventually(lambda n=number: len(follower.changes("t")) > n)
+            heard = "SELECT extract(epoch FROM reply_time - %s)::float FROM pg_stat_replication WHERE reply_time > %s"
+            [(seconds,)] = await eventually(lambda at=written: source.execute(heard, (at, at)))  # noqa: B023
+            waited_s.append(seconds)
+    await postgres.close()
+    assert sorted(waited_s)[3] < 0.5, waited_s  # the median: far below the second that an idle stream lets pass
+
+
 async def test_the_head_is_read_again_after_its_connection_was_ended(source: ScratchDatabase) -> None:
     head = PostgresHead(source.dsn)
     first = await head.head()

@@ -15,22 +15,25 @@ from syncline.storage.postgres.statements import SchemaSql, name_key
 
 __all__ = ["read_chunks"]
 
-READ_BYTES_MAX = 16_000_000  # bytes of row data of one bucket that one statement reads, the first row apart
+READ_BYTES_MAX = 16_000_000  # bytes of row data that one statement reads, the first row apart
 
-# The inner query depends on the outer row, so that a nested loop in the order of the positions is the only plan there is. What is
-# beyond the bytes comes without data: it only tells that there is more.
+# The inner query depends on the outer row, so that a nested loop in the order of the positions is the only plan there is; it stops at
+# its LIMIT. What is beyond the bytes comes without data: it only tells that there is more.
 _CHUNKS = """
-SELECT p.place, o.op_id, o.kind, o.object_type, o.object_id, o.checksum, o.subkey,
-       CASE WHEN o.before <= %(bytes_max)b THEN o.data END, o.target_op, o.before <= %(bytes_max)b
-  FROM unnest(%(keys)b::bytea[], %(afters)b::bigint[]) WITH ORDINALITY AS p (key, after, place)
- CROSS JOIN LATERAL (
-       SELECT n.*, sum(octet_length(coalesce(n.data, ''))) OVER (ORDER BY n.op_id) - octet_length(coalesce(n.data, '')) AS before
-         FROM (SELECT * FROM {schema}.op
-                WHERE bucket_id = (SELECT id FROM {schema}.bucket WHERE name_key = p.key) AND op_id > p.after
-                  AND op_id <= %(checkpoint_op)b
-                ORDER BY op_id LIMIT %(rows_max)b) AS n
-       ) AS o
- LIMIT %(rows_max)b
+SELECT place, op_id, kind, object_type, object_id, checksum, subkey,
+       CASE WHEN before <= %(bytes_max)b THEN data END, target_op, before <= %(bytes_max)b
+  FROM (
+       SELECT r.*, sum(octet_length(coalesce(r.data, ''))) OVER (ORDER BY r.place, r.op_id) - octet_length(coalesce(r.data, '')) AS before
+         FROM (
+              SELECT p.place, o.*
+                FROM unnest(%(keys)b::bytea[], %(afters)b::bigint[]) WITH ORDINALITY AS p (key, after, place)
+               CROSS JOIN LATERAL (
+                     SELECT * FROM {schema}.op
+                      WHERE bucket_id = (SELECT id FROM {schema}.bucket WHERE name_key = p.key) AND op_id > p.after
+                        AND op_id <= %(checkpoint_op)b
+                      ORDER BY op_id LIMIT %(rows_max)b) AS o
+               LIMIT %(rows_max)b) AS r) AS sized
+ ORDER BY place, op_id
 """
 
 

@@ -12,6 +12,7 @@ import pytest
 from syncline.errors import ConfigError, StorageUnavailable, StorageVersionUnsupported
 from syncline.storage.model import CurrentRow, FlushBatch, Lookup, WriteCheckpointCursor
 from syncline.storage.postgres import PostgresStorage
+from syncline.storage.postgres import chunks as chunks_module
 from syncline.storage.postgres.connection import check_server, connect
 from syncline.storage.postgres.migrations import LAYOUT, migrate, migrate_down, stored_layout
 from syncline.storage.postgres.statements import SchemaSql
@@ -298,3 +299,35 @@ def test_the_lease_thread_ends_with_the_writer(storage: PostgresStorage) -> None
     assert len(lease_threads() - before) == 1
     writer.close()
     assert not lease_threads() - before
+
+
+async def test_one_read_holds_no_more_than_its_bytes_over_all_buckets(
+    storage: PostgresStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks_module, "READ_BYTES_MAX", 2500)
+    writer, reader = storage.open_writer(), storage.open_reader()
+    version = begun(writer)
+    buckets = [f"10#{name}[]" for name in "abc"]
+    ops = [put(bucket, str(number), "x" * 1000) for bucket in buckets for number in range(2)]
+    checkpoint = committed(writer, version, "A", *ops)
+    positions, reads, received = dict.fromkeys(buckets, 0), 0, 0
+    while received < len(ops):
+        chunks = await reader.chunks(
+            version,
+            list(positions.items()),
+            checkpoint_op=checkpoint.op_id,
+            ops_max=100,
+            chunk_ops_max=100,
+            chunk_bytes_max=10_000,
+        )
+        assert sum(len(op.data or "") for chunk in chunks for op in chunk.ops) <= 3000, (
+            "the first row beyond is the last"
+        )
+        assert [chunk.has_more for chunk in chunks] == [chunk.next_after % 2 == 1 for chunk in chunks]
+        for chunk in chunks:
+            positions[chunk.bucket] = chunk.next_after
+            received += len(chunk.ops)
+        reads += 1
+    assert reads == 2
+    writer.close()
+    await reader.close()
