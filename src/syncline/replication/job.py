@@ -213,8 +213,7 @@ class ReplicationJob:
                 changes = []
                 applier.flush()
                 failpoint("after-flush-before-commit")
-                self._commit(version, event.position)
-                self._settle(version, tables)
+                self._reach(version, tables, event.position)
             elif isinstance(event, Marker) and index > last_end:
                 self._commit_marker(version, tables, event)
         applier.add(changes)  # of a transaction that is still open: flushed when it fills a batch, or at its end
@@ -226,8 +225,13 @@ class ReplicationJob:
             return
         self._last_idle_commit_s = now_s
         if marker.position > self._committed:
-            self._commit(version, marker.position)
-            self._settle(version, tables)
+            self._reach(version, tables, marker.position)
+
+    def _reach(self, version: Version, tables: SourceTables, position: str) -> None:
+        """Everything up to `position` is applied: make it visible, and act upon what the catalog said of tables before it."""
+        if tables.is_whole:
+            self._commit(version, position)
+        self._settle(version, tables, position)
 
     def _commit(self, version: Version, position: str) -> None:
         checkpoint = self._writer.commit(version.number, position)
@@ -238,14 +242,13 @@ class ReplicationJob:
                 self._compactor.note_checkpoint(checkpoint)
             self._on_checkpoint(checkpoint)
 
-    def _settle(self, version: Version, tables: SourceTables) -> None:
+    def _settle(self, version: Version, tables: SourceTables, position: str) -> None:
         """Act upon what the catalog said, where the stream has come to it; the stream then begins anew, with the names of now."""
-        done, copies = tables.settle(self._committed)
+        done = tables.settle(position)
         if done:
             for text in done:
                 log.warning("%s", text, extra={"event": "replication.tables_changed"})
-            if not copies:
-                self._commit(version, self._committed)
+            self._commit(version, position)
             raise TableNeedsCopy("what the publication says", "; ".join(done))
 
     async def _watch_publication(self, tables: SourceTables) -> None:

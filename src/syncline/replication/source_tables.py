@@ -3,7 +3,9 @@
 Two voices speak of tables: the catalog, asked now and then, and the stream, which announces a table before its first change but may
 be far behind the catalog. What the catalog says is acted upon when the stream has passed the position at which it was asked: the
 changes that follow are then published as it said. What the stream says of a table that was copied, or looked for in vain, after that
-position in the log is old, and is not acted upon: the copy holds the outcome.
+position in the log is old: the copy holds the outcome, and the changes are passed over. Others before and after them may not have
+been, and then rows are left in a state in between; so nothing becomes visible (`is_whole`) until the stream is where the catalog is,
+and the table was copied once more.
 
     the catalog has a table that is not stored               it is copied
     a stored table is not in the catalog's list any more     its rows are removed (taken out of the publication, dropped, renamed)
@@ -16,7 +18,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from syncline.failpoints import failpoint
 from syncline.replication.apply import ChangeApplier, TableNeedsCopy
@@ -24,18 +25,11 @@ from syncline.replication.source import ALL_ROWS, Relation
 from syncline.storage.base import StorageWriter
 from syncline.storage.model import SnapshotState, StoredTable
 
-__all__ = ["NO_RELATION", "Settlement", "SourceTables"]
+__all__ = ["NO_RELATION", "SourceTables"]
 
 log = logging.getLogger(__name__)
 
 NO_RELATION = 0  # relation id of a stored table that the source does not publish any more; it has no rows
-
-
-class Settlement(NamedTuple):
-    """What was done about tables that changed: a sentence each, and whether some have to be copied now."""
-
-    done: list[str]
-    copies: bool
 
 
 class SourceTables:
@@ -51,6 +45,7 @@ class SourceTables:
         self._columns: dict[
             int, list[tuple[str, int]]
         ] = {}  # stored table -> names and types when it was heard of last
+        self._skipped: set[int] = set()  # stored tables some of whose changes were passed over since `begin`
         self._heard: tuple[dict[tuple[str, str], Relation], str] | None = None
         self.ignored: set[int] = set()  # relation ids whose changes lie before the copy, or concern no table of ours
 
@@ -64,6 +59,7 @@ class SourceTables:
         self._listed = _by_name(relations)
         self._listed_at = listed_at
         self._heard = None
+        self._skipped.clear()
         self.ignored.clear()
         ids = {relation.id for relation in relations}
         for stored in self._writer.tables(self._version):
@@ -96,6 +92,8 @@ class SourceTables:
         listed = self._listed.get((relation.schema, relation.name))
         if copied_since or (listed is None and self._listed_at > commit_at):
             self.ignored.add(relation.id)
+            if stored is not None and listed is not None:
+                self._skipped.add(stored.id)
             return True
         if stored is None:
             raise TableNeedsCopy(f"{relation.schema}.{relation.name}", "it is new here")
@@ -108,33 +106,44 @@ class SourceTables:
             stored.id, relation_id=stored.relation_id, key_columns=stored.key_columns, definition=stored.definition
         )
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether what is stored may become visible: False from when changes were passed over until `settle`."""
+        return not self._skipped
+
     def heard(self, relations: Sequence[Relation], listed_at: str) -> bool:
         """Take note of a new list of the catalog; True when it differs from what is stored, so that `settle` has to follow."""
         listed = _by_name(relations)
-        self._heard = (listed, listed_at) if self._gone(listed) or self._changed(listed) else None
+        differs = self._gone(listed) or self._changed(listed) or self._skipped
+        self._heard = (listed, listed_at) if differs else None
         return self._heard is not None
 
-    def settle(self, committed: str) -> Settlement:
-        """Act upon the list that was heard, where the stream has passed it. Call at a commit, with nothing pending.
+    def settle(self, reached: str) -> list[str]:
+        """Act upon the list that was heard, where the stream (complete up to `reached`) has passed it; what was done, a sentence each.
 
-        Removed rows have to be committed, unless a table has to be copied: then all becomes visible at the end of the copy.
+        Call with nothing pending, and commit `reached` where the answer is not empty: removed rows become visible with it, but where
+        a table has to be copied again, nothing does until the stream has passed the end of that copy.
         """
-        if self._heard is None or committed < self._heard[1]:
-            return Settlement([], copies=False)
+        if self._heard is None or reached < self._heard[1]:
+            return []
         listed, _ = self._heard
         self._heard = None
         done: list[str] = []
         for stored in self._gone(listed):
             self._give_up(stored)
             done.append(f"{stored.schema}.{stored.name} is not published any more: its rows are removed")
-        changed = self._changed(listed)
-        for relation, stored, reason in changed:
+        for relation, stored, reason in self._changed(listed):
+            if stored is not None:
+                self._writer.finish_table_snapshot(self._version, stored.id, position=_just_after(reached))
             done.append(f"{relation.schema}.{relation.name} is copied: {reason}")
             if stored is None:
                 self._add(relation, str(relation.definition))
             else:
                 self._renew(stored, relation, trusted=True)
-        return Settlement(done, copies=bool(changed))
+        if self._skipped and not done:
+            done.append("A table that changed back and forth is gone")
+        self._skipped.clear()
+        return done
 
     def unpublished(self) -> set[str]:
         """Names of the stored tables that the source does not publish any more."""
@@ -171,7 +180,10 @@ class SourceTables:
         changed: list[tuple[Relation, StoredTable | None, str]] = []
         for name, relation in listed.items():
             stored = known.get(name)
-            if reason := _why_copied(stored, relation):
+            reason = _why_copied(stored, relation)
+            if stored is not None and stored.id in self._skipped:
+                reason = reason or "its identity changed back and forth"
+            if reason:
                 changed.append((relation, stored, reason))
         return changed
 
@@ -187,7 +199,8 @@ class SourceTables:
 
     def _renew(self, stored: StoredTable, relation: Relation, *, trusted: bool) -> StoredTable:
         """Have the table copied again. `trusted`: the stream is known to publish it as `relation.definition` says from here on."""
-        if not (trusted and _same_rows(stored, relation) and _only_columns_differ(stored, relation)):
+        only_columns = str(relation.definition) != stored.definition and _only_columns_differ(stored, relation)
+        if not (trusted and only_columns and _same_rows(stored, relation)):
             self._applier.remove_all(stored)
         failpoint("after-table-removed-before-replaced")
         definition = str(relation.definition) if trusted else _known_definition(relation, stored.definition)
@@ -207,6 +220,11 @@ class SourceTables:
 
 def _by_name(relations: Sequence[Relation]) -> dict[tuple[str, str], Relation]:
     return {(relation.schema, relation.name): relation for relation in relations}
+
+
+def _just_after(position: str) -> str:
+    """Before every other position that is after this one: all have the same length."""
+    return position + "~"
 
 
 def _columns(relation: Relation) -> list[tuple[str, int]]:

@@ -119,6 +119,21 @@ async def test_an_added_column_with_a_default_is_in_rows_that_nobody_touched(
         )
 
 
+async def test_values_of_a_composite_type_follow_its_attributes(
+    postgres_database: ScratchDatabase, tmp_path: Path
+) -> None:
+    postgres_database.execute(
+        "CREATE TYPE pair AS (a int, b text); CREATE TABLE t (id text PRIMARY KEY, owner text, p pair);"
+        "INSERT INTO t VALUES ('r1', 'ann', (1, 'x')); CREATE PUBLICATION powersync FOR ALL TABLES"
+    )
+    async with followed(postgres_database, tmp_path, ALL_COLUMNS) as replica:
+        await settled(replica, {"r1": {"id": "r1", "owner": "ann", "p": '{"a":1,"b":"x"}'}})
+        postgres_database.execute("ALTER TYPE pair ADD ATTRIBUTE c int; ALTER TYPE pair RENAME ATTRIBUTE a TO first")
+        await settled(replica, {"r1": {"id": "r1", "owner": "ann", "p": '{"first":1,"b":"x","c":null}'}})
+        postgres_database.execute("UPDATE t SET p = (2, 'y', 3)")
+        await settled(replica, {"r1": {"id": "r1", "owner": "ann", "p": '{"first":2,"b":"y","c":3}'}})
+
+
 async def test_a_publication_without_deletes_is_an_error_and_what_was_missed_is_made_good(
     database: ScratchDatabase, tmp_path: Path
 ) -> None:

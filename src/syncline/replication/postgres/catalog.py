@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 import psycopg
@@ -14,15 +14,20 @@ from syncline.replication.postgres.types import TypeInfo, TypeKind
 from syncline.replication.source import ALL_ROWS, Column, Relation, TableDefinition
 from syncline.sync_config.plan import TablePattern
 
-__all__ = ["PublishedTable", "TypeCatalog", "published_tables"]
+__all__ = ["PublishedTable", "TypeCatalog", "published_tables", "with_definition"]
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedTable:
-    """A table of the publication, as its snapshot must read it. `row_filter` is SQL of the publication, or None."""
+    """A table of the publication, as its snapshot must read it. `row_filter` is SQL of the publication, or None.
+
+    `rows` and `publication` are parts of its definition: see `TableDefinition`.
+    """
 
     relation: Relation
     row_filter: str | None
+    rows: str = ALL_ROWS
+    publication: str = ""
 
 
 # From Postgres 15 on a publication may have column lists and row filters; the copy has to obey them as the stream does.
@@ -87,16 +92,19 @@ async def published_tables(
     published: list[PublishedTable] = []
     for table_id, schema, name, column_list, row_filter, has_list, altered in tables:
         kept = tuple(c for c in columns[table_id] if column_list is None or c.name in column_list)
-        definition = TableDefinition(
-            columns=_short_hash([(column.name, column.type_id) for column in kept]),
-            rows=_short_hash([str(has_list), row_filter]) if has_list or row_filter else ALL_ROWS,
-            publication=altered,
-        )
-        published.append(PublishedTable(Relation(table_id, schema, name, kept, definition), row_filter))
+        rows = _short_hash([has_list, row_filter]) if has_list or row_filter else ALL_ROWS
+        published.append(PublishedTable(Relation(table_id, schema, name, kept), row_filter, rows, altered))
     return published
 
 
-def _short_hash(content: list[tuple[str, int]] | list[str | None]) -> str:
+def with_definition(table: PublishedTable, catalog: TypeCatalog) -> Relation:
+    """The table's relation with its definition, in which all that its types are built from has a part."""
+    columns = [[column.name, column.type_id, catalog.parts(column.type_id)] for column in table.relation.columns]
+    definition = TableDefinition(_short_hash(columns), table.rows, table.publication)
+    return replace(table.relation, definition=definition)
+
+
+def _short_hash(content: object) -> str:
     return blake2b(json.dumps(content).encode(), digest_size=8).hexdigest()
 
 
@@ -132,6 +140,15 @@ class TypeCatalog:
             found = [self.types[oid] for oid in wanted if oid in self.types]
             parts = {info.inner for info in found} | {oid for info in found for _, oid in info.attributes}
             wanted = parts - self.types.keys() - {0}
+
+    def parts(self, oid: int) -> list[object]:
+        """What a known type is built from, with the parts of its parts."""
+        info = self.types.get(oid)
+        if info is None:
+            return []
+        inner = self.parts(info.inner) if info.inner else []
+        attributes: list[object] = [[name, part, self.parts(part)] for name, part in info.attributes]
+        return [info.kind.value, info.inner, inner, attributes]
 
     async def _attributes(
         self, connection: psycopg.AsyncConnection[Row], relation_ids: list[int]

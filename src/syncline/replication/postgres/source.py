@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 import psycopg
 
 from syncline.errors import SlotLost
-from syncline.replication.postgres.catalog import PublishedTable, TypeCatalog, published_tables
+from syncline.replication.postgres.catalog import PublishedTable, TypeCatalog, published_tables, with_definition
 from syncline.replication.postgres.checks import check_source
 from syncline.replication.postgres.connection import Row, connect, source_errors
 from syncline.replication.postgres.head import emit_marker, read_head
@@ -85,9 +85,11 @@ class PostgresSource:
                 connection, self._publication, patterns, ignored_schema=self._ignored_schema
             )
             type_ids = {column.type_id for table in tables for column in table.relation.columns}
-            await self._catalog.load(connection, type_ids)
+            catalog = TypeCatalog()  # read anew: types are altered too; a stream keeps those that it began with
+            await catalog.load(connection, type_ids)
+        self._catalog = catalog
         self._published = {table.relation.id: table for table in tables}
-        return [table.relation for table in tables]
+        return [with_definition(table, catalog) for table in tables]
 
     async def create_slot(self, slot_name: str, *, tell: Callable[[str], None] | None = None) -> None:
         """Make the slot; `tell` hears what it waits for."""
