@@ -219,3 +219,21 @@ async def test_status_tells_how_far_a_copy_is(
         done = replica.job.status.copied["public.t"]
     assert (done.rows, done.share, done.seconds_left) == (3000, 1.0, 0.0)
     assert done.rows_per_s > 0
+
+
+async def test_rows_stored_by_an_attempt_without_any_progress_leave_the_buckets_that_they_have_left(
+    postgres_database: ScratchDatabase, tmp_path: Path
+) -> None:
+    postgres_database.execute(
+        "CREATE TABLE t (id text PRIMARY KEY, owner text, n int, note text); CREATE PUBLICATION powersync FOR ALL TABLES;"
+        "INSERT INTO t SELECT 'r' || n, 'ann', n, 'x' FROM generate_series(1, 20) n"
+    )
+    failpoint = "after-snapshot-flush-before-progress"
+    with ReplicatorProcess(postgres_database.dsn, tmp_path, SYNC_CONFIG, failpoint=failpoint) as process:
+        await eventually(lambda: process.exit_status is not None, timeout_s=60, what=failpoint)
+        assert process.exit_status == EXIT_STATUS, process.output
+    postgres_database.execute("UPDATE t SET owner = 'bob' WHERE n <= 15; DELETE FROM t WHERE n > 18")
+    async with replicating(postgres_database.dsn, tmp_path / "storage") as replica:
+        await replica.caught_up()
+        assert set(await replica.rows("ann")) == {"r16", "r17", "r18"}
+        assert set(await replica.rows("bob")) == {f"r{n}" for n in range(1, 16)}
