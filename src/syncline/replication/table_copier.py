@@ -39,7 +39,9 @@ class TableCopier:
         """
         name = f"{relation.schema}.{relation.name}"
         self._status.phase = f"copying {name}"
-        if stored.progress is None and not look_up:  # an attempt may have ended between its first rows and their progress
+        if (
+            stored.progress is None and not look_up
+        ):  # an attempt may have ended between its first rows and their progress
             look_up = bool(self._writer.table_rows(stored.id, after=b"", limit=1))
         done = stored.progress or SnapshotProgress(0, 0, 0, 0)
         started_s = told_s = time.monotonic()

@@ -23,6 +23,7 @@ from syncline.storage.postgres.statements import is_schema_name
 
 __all__ = ["PostgresStorageConfig", "ServiceConfig", "load_config"]
 
+HEARTBEAT_SECONDS_MIN, HEARTBEAT_SECONDS_MAX = 5, 60
 DEFAULT_HOST = "127.0.0.1"
 FALLBACK_FILE = "powersync.yaml"
 
@@ -49,6 +50,7 @@ class ServiceConfig:
     settings: ServiceSettings
     source: DatabaseAddress
     slot_name_prefix: str
+    heartbeat_interval_s: float
     storage_path: Path  # of SQLite, which is used where `storage_postgres` is None
     storage_postgres: PostgresStorageConfig | None
     host: str
@@ -129,6 +131,7 @@ def _check(settings: ServiceSettings, folder: Path, name: str, environment: Mapp
     source = _check_source(settings, note)
     storage_path = _check_storage(settings, folder, environment, note)
     storage_postgres = _check_postgres_storage(settings, note)
+    heartbeat_interval_s = _check_heartbeat(settings, note)
     port = as_number(settings.port)
     if port is None or not 0 <= port <= 65535:
         note("port must be a number from 0 to 65535.")
@@ -144,6 +147,7 @@ def _check(settings: ServiceSettings, folder: Path, name: str, environment: Mapp
         settings=settings,
         source=source,
         slot_name_prefix=settings.replication.connections[0].slot_name_prefix,
+        heartbeat_interval_s=heartbeat_interval_s,
         storage_path=storage_path,
         storage_postgres=storage_postgres,
         host=environment.get("SYNCLINE_HOST") or settings.host or DEFAULT_HOST,
@@ -168,6 +172,17 @@ def _check_source(settings: ServiceSettings, note: Any) -> DatabaseAddress | Non
         note(f"replication.connections[0].type {connection.type!r} is not supported yet.", hint="type: postgresql")
         return None
     return check_address(connection, "source", note)
+
+
+def _check_heartbeat(settings: ServiceSettings, note: Any) -> float:
+    """Seconds between heartbeats; the default where the given ones are refused."""
+    connections = settings.replication.connections
+    seconds = as_number(connections[0].heartbeat_interval_seconds) if connections else HEARTBEAT_SECONDS_MAX
+    if seconds is not None and HEARTBEAT_SECONDS_MIN <= seconds <= HEARTBEAT_SECONDS_MAX:
+        return seconds
+    limits = f"{HEARTBEAT_SECONDS_MIN} to {HEARTBEAT_SECONDS_MAX}"
+    note(f"heartbeat_interval_seconds of the source must be a number from {limits}.", code="PSYNC_S1109")
+    return HEARTBEAT_SECONDS_MAX
 
 
 def _check_storage(settings: ServiceSettings, folder: Path, environment: Mapping[str, str], note: Any) -> Path:

@@ -30,12 +30,14 @@ class ReplicatorThread:
         make_source: Callable[[], Source],
         config: DeployedConfig,
         slot_name_prefix: str,
+        heartbeat_interval_s: float,
         on_checkpoint: Callable[[Checkpoint], None],
     ) -> None:
         self._storage = storage
         self._make_source = make_source
         self._config = config
         self._slot_name_prefix = slot_name_prefix
+        self._heartbeat_interval_s = heartbeat_interval_s
         self._on_checkpoint = on_checkpoint
         self._thread = threading.Thread(target=self._run, name="replicator", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -81,6 +83,7 @@ class ReplicatorThread:
             writer=writer,
             config=self._config,
             slot_name_prefix=self._slot_name_prefix,
+            heartbeat_interval_s=self._heartbeat_interval_s,
             on_checkpoint=self._on_checkpoint,
         )
         self.status = job.status

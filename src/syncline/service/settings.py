@@ -41,6 +41,9 @@ class SourceSettings(msgspec.Struct, kw_only=True):
     cacert: str | None = None
     slot_name_prefix: str = "syncline_"
     connect_timeout: Number | None = None
+    heartbeat_interval_seconds: Number = (
+        60  # 5 to 60: how often an idle source gets a sign of life, so that its log can go
+    )
 
 
 class ReplicationSettings(msgspec.Struct, kw_only=True):

@@ -107,6 +107,7 @@ class Service:
             ),
             config=deployed,
             slot_name_prefix=config.slot_name_prefix,
+            heartbeat_interval_s=config.heartbeat_interval_s,
             on_checkpoint=lambda _checkpoint: _call_if_open(loop, watcher.wake),
         )
         replicator.start()

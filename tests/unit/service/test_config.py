@@ -188,3 +188,12 @@ def test_the_reference_s_file_is_read_as_it_is_but_for_its_storage(tmp_path: Pat
         MINIMAL + "telemetry: {disable_telemetry_sharing: true}\nhealthcheck: {probes: {use_http: true}}\nunknown: 1\n"
     )
     assert load(tmp_path, text).port == 8090
+
+
+def test_the_heartbeat_of_the_source_is_bounded(tmp_path: Path) -> None:
+    text = MINIMAL.replace("uri: ", "heartbeat_interval_seconds: 20, uri: ", 1)
+    assert load(tmp_path, text).heartbeat_interval_s == 20
+    assert load(tmp_path, MINIMAL).heartbeat_interval_s == 60
+    with pytest.raises(ConfigError, match="5 to 60") as refused:
+        load(tmp_path, text.replace("seconds: 20", "seconds: 3"))
+    assert refused.value.error_code == "PSYNC_S1109"
