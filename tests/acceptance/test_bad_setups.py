@@ -139,6 +139,7 @@ def test_a_source_without_logical_wal_is_told_what_to_set(tmp_path: Path) -> Non
     assert "Traceback" not in service.log
 
 
+@pytest.mark.requirement(223, missing="JWKS")
 def test_a_source_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
     service = ServiceProcess(
         tmp_path / "service", dsn=f"postgresql://u:topsecret@127.0.0.1:{free_port()}/x", sync_config=SYNC_CONFIG

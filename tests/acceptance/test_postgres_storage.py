@@ -31,6 +31,7 @@ def on_postgres(source: ScratchDatabase, tmp_path: Path) -> Generator[ServicePro
         yield process
 
 
+@pytest.mark.requirement(179, 180)
 async def test_a_device_sees_every_row_although_the_service_is_killed(
     on_postgres: ServiceProcess, source: ScratchDatabase, tmp_path: Path
 ) -> None:

@@ -115,6 +115,7 @@ async def test_a_refused_password_is_told_once_and_heals_when_it_is_right(
             await eventually(lambda: replica.job.status.last_error is None, what="all is well")
 
 
+@pytest.mark.requirement(177)
 async def test_a_slot_whose_log_runs_out_is_told_before_it_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -7,6 +7,8 @@ import random
 import time
 from pathlib import Path
 
+import pytest
+
 from syncline.storage.postgres import PostgresStorage
 from syncline.testing.postgres import ScratchDatabase
 from syncline.testing.waiting import eventually
@@ -56,6 +58,7 @@ async def test_the_buckets_equal_the_table(postgres_database: ScratchDatabase, t
     assert compared > 1000, f"seed {seed}"
 
 
+@pytest.mark.requirement(226)
 async def test_an_idle_service_writes_no_more_than_its_signs_of_life(
     postgres_database: ScratchDatabase, tmp_path: Path
 ) -> None:
