@@ -217,6 +217,8 @@ class ChangeApplier:
             if current is None:  # not there when the copy of the table ended: a later change takes it away
                 return
             complete = self._complete(table, row, change.old_key, current)
+            if complete is None and table.stored.id in self._keep_all_values:
+                return  # copied since with all values, and this row was not there any more: a later change takes it away
             if complete is None:
                 self.keep_all_values(table.stored.id)
                 name = f"{table.stored.schema}.{table.stored.name}"

@@ -179,6 +179,14 @@ def test_a_value_that_was_thought_too_small_to_be_left_out_asks_for_a_copy_of_th
     world.apply(update("1", "b", UNCHANGED))
 
 
+def test_a_row_that_the_new_copy_did_not_find_asks_for_no_further_one(world: World) -> None:
+    world.apply(insert("1", "a", "small"))
+    with pytest.raises(TableNeedsCopy):
+        world.apply(update("1", "b", UNCHANGED))
+    world.applier.copy(RELATION, [("2", "a", "small")], look_up=True)  # row 1 is gone from the source by now
+    world.apply(update("1", "b", UNCHANGED))  # would ask for a copy for ever, and nothing behind it would arrive
+
+
 async def test_an_incomplete_update_of_a_row_that_is_not_there_is_left_out(world: World) -> None:
     world.apply(update("1", "b", UNCHANGED))
     assert await world.story("b") == []
