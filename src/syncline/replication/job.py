@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from syncline.errors import LeaseLost, SlotLost, SourceError, SynclineError
 from syncline.failpoints import failpoint
 from syncline.replication.apply import ChangeApplier, TableNeedsCopy
-from syncline.replication.compactor import Compactor
+from syncline.replication.compactor import CompactionLimits, Compactor
 from syncline.replication.limits import (
     ACKNOWLEDGE_INTERVAL_S,
     HEARTBEAT_INTERVAL_S,
@@ -80,12 +80,14 @@ class ReplicationJob:
         slot_name_prefix: str,
         on_checkpoint: Callable[[Checkpoint], None],
         heartbeat_interval_s: float = HEARTBEAT_INTERVAL_S,
+        compaction: CompactionLimits | None = None,
     ) -> None:
         self._source = source
         self._writer = writer
         self._plan = config.plan
         self._on_checkpoint = on_checkpoint
         self._heartbeat_interval_s = heartbeat_interval_s
+        self._compaction = compaction
         self.status = JobStatus()
         self._troubles = Troubles(writer, self.status)
         self._versions = VersionChooser(
@@ -143,7 +145,7 @@ class ReplicationJob:
                 tasks.create_task(self._watch_publication(tables))
                 tasks.create_task(self._versions.drop_replaced())
                 busy = lambda: not self._streaming.is_set()  # noqa: E731 - copies need all the time
-                self._compactor = Compactor(self._writer, version.number, busy=busy)
+                self._compactor = Compactor(self._writer, version.number, limits=self._compaction, busy=busy)
                 tasks.create_task(self._compactor.run())
                 while True:
                     try:

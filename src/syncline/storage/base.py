@@ -8,6 +8,7 @@ between both sides: a reader works at exactly one checkpoint and sees no op abov
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from syncline.storage.model import (
@@ -164,23 +165,16 @@ class StorageWriter(Protocol):
         ...
 
 
-class CheckpointView(Protocol):
-    """A session's reading at one checkpoint: which buckets, and the totals of each."""
+@dataclass(frozen=True, slots=True)
+class CheckpointView:
+    """A session's reading at one checkpoint: which buckets, and the totals of each.
 
-    @property
-    def checkpoint(self) -> Checkpoint:
-        """The checkpoint that was adopted."""
-        ...
+    A bucket without operations up to the checkpoint is absent from `totals`.
+    """
 
-    @property
-    def resolved(self) -> ResolvedBuckets:
-        """The connection's buckets as of the checkpoint."""
-        ...
-
-    @property
-    def totals(self) -> dict[str, BucketTotals]:
-        """Totals of the resolved buckets as of the checkpoint; a bucket without operations is absent."""
-        ...
+    checkpoint: Checkpoint
+    resolved: ResolvedBuckets
+    totals: dict[str, BucketTotals]
 
 
 class StorageReader(Protocol):

@@ -13,6 +13,7 @@ from syncline.protocol.bucket_names import SyncValue, canonical_json
 from syncline.protocol.ops import OpType
 
 __all__ = [
+    "OP_CODES",
     "BucketSize",
     "BucketTotals",
     "Checkpoint",
@@ -39,6 +40,8 @@ __all__ = [
     "subkey_text",
 ]
 
+OP_CODES: dict[OpType, int] = {OpType.PUT: 1, OpType.REMOVE: 2, OpType.MOVE: 3, OpType.CLEAR: 4}
+"""Kinds of operations as numbers, in every storage."""
 ZERO_POSITION = ""
 """Before every position of every source: positions are texts that compare in the order of the source's log."""
 

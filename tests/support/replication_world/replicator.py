@@ -9,11 +9,10 @@ import asyncio
 import logging
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
-from syncline.replication import apply, job
-from syncline.replication.compactor import CompactionLimits, Compactor
+from syncline.replication import apply
+from syncline.replication.compactor import CompactionLimits
 from syncline.replication.job import DeployedConfig, ReplicationJob
 from syncline.replication.postgres import snapshot
 from syncline.replication.postgres.source import PostgresSource
@@ -37,6 +36,7 @@ async def _replicate(dsn: str, folder: Path, config: str) -> None:
         config=DeployedConfig(config, compile_sync_config(config)),
         slot_name_prefix=SLOT_NAME_PREFIX,
         on_checkpoint=lambda _checkpoint: None,
+        compaction=FAST_COMPACTION,
     )
     await replication.run()
 
@@ -46,7 +46,6 @@ def main(arguments: Sequence[str]) -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stdout)
     apply.FLUSH_ROWS_MAX = 40
     snapshot.SNAPSHOT_RANGE_BLOCKS = 1
-    job.Compactor = partial(Compactor, limits=FAST_COMPACTION)  # type: ignore[assignment, misc]
     dsn, folder, config = arguments
     asyncio.run(_replicate(dsn, Path(folder), Path(config).read_text()))
 

@@ -6,14 +6,14 @@ What to change is decided in `syncline.storage.compaction`.
 from __future__ import annotations
 
 from syncline.protocol.ops import OpType, to_unsigned32
-from syncline.storage.model import BucketSize, ClearedPrefix, CompactedOps, OpRow
-from syncline.storage.postgres.encoding import KIND_CODES, KIND_MASK, OP_COLUMNS, op_from_row
+from syncline.storage.model import OP_CODES, BucketSize, ClearedPrefix, CompactedOps, OpRow
+from syncline.storage.postgres.encoding import KIND_MASK, OP_COLUMNS, op_from_row
 from syncline.storage.postgres.statements import name_key
 from syncline.storage.postgres.transactions import WriteConnection, WriteTransaction
 
 __all__ = ["apply", "delete_lookups", "finish", "read_candidates", "read_ops_before"]
 
-_PUT, _REMOVE, _MOVE, _CLEAR = (KIND_CODES[op] for op in (OpType.PUT, OpType.REMOVE, OpType.MOVE, OpType.CLEAR))
+_PUT, _REMOVE, _MOVE, _CLEAR = (OP_CODES[op] for op in (OpType.PUT, OpType.REMOVE, OpType.MOVE, OpType.CLEAR))
 
 # The slot that a reader at the visible checkpoint takes; what lies above it is not looked at.
 _CANDIDATES = """

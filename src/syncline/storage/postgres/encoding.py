@@ -7,12 +7,11 @@ from typing import Any
 import msgspec
 
 from syncline.protocol.ops import OpType
-from syncline.storage.model import CurrentRow, Membership, OpRow
+from syncline.storage.model import OP_CODES, CurrentRow, Membership, OpRow
 
-__all__ = ["KIND_CODES", "KIND_MASK", "OP_COLUMNS", "decode_row", "encode_row", "escaped", "op_from_row"]
+__all__ = ["KIND_MASK", "OP_COLUMNS", "decode_row", "encode_row", "escaped", "op_from_row"]
 
-KIND_CODES: dict[OpType, int] = {OpType.PUT: 1, OpType.REMOVE: 2, OpType.MOVE: 3, OpType.CLEAR: 4}
-_KINDS: dict[int, OpType] = {number: op for op, number in KIND_CODES.items()}
+_KINDS: dict[int, OpType] = {number: op for op, number in OP_CODES.items()}
 _ESCAPED = 16  # added to the kind where type and id are JSON texts
 KIND_MASK = _ESCAPED - 1  # the kind alone
 

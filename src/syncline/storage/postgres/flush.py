@@ -8,9 +8,9 @@ from hashlib import blake2b
 import psycopg
 
 from syncline.failpoints import failpoint
-from syncline.storage.model import FlushBatch, NewOp
+from syncline.storage.model import OP_CODES, FlushBatch, NewOp
 from syncline.storage.postgres.connection import Row
-from syncline.storage.postgres.encoding import KIND_CODES, escaped
+from syncline.storage.postgres.encoding import escaped
 from syncline.storage.postgres.statements import name_key, user_key_bytes
 from syncline.storage.postgres.transactions import WriteTransaction
 
@@ -106,7 +106,7 @@ def write_ops(transaction: WriteTransaction, version: int, batch: FlushBatch, fi
 def _op_fields(op_id: int, new: NewOp) -> tuple[int, int, str, str, int, str, str | None]:
     """The columns of an operation from its op id on."""
     _, op, object_type, object_id, checksum, subkey, data = new
-    kind = KIND_CODES[op]
+    kind = OP_CODES[op]
     if "\0" in object_id or "\0" in object_type:
         kind, object_type, object_id = escaped(kind, object_type, object_id)
     return op_id, kind, object_type, object_id, checksum, subkey, data

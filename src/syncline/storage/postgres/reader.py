@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
 import psycopg
 
 from syncline.errors import StorageUnavailable
+from syncline.storage.base import CheckpointView
 from syncline.storage.model import BucketTotals, Checkpoint, OpChunk, StorageChanges, Version, VersionState
 from syncline.storage.postgres.chunks import read_chunks
 from syncline.storage.postgres.connection import Row
@@ -54,15 +54,6 @@ SELECT c.value FROM {schema}.custom_write_checkpoint c JOIN {schema}.version v O
 """
 
 
-@dataclass(frozen=True, slots=True)
-class PostgresView:
-    """A session's reading at one checkpoint; see `syncline.storage.base.CheckpointView`."""
-
-    checkpoint: Checkpoint
-    resolved: ResolvedBuckets
-    totals: dict[str, BucketTotals]
-
-
 class PostgresReader:
     """Reads the storage schema through a pool, beside a writer in any process. Transactions are REPEATABLE READ READ ONLY."""
 
@@ -80,11 +71,11 @@ class PostgresReader:
         """The newest visible checkpoint of a version."""
         return await self._pool.call(lambda connection: self._checkpoint(connection, version))
 
-    async def view(self, version: int, query: BucketQuery) -> PostgresView | None:
+    async def view(self, version: int, query: BucketQuery) -> CheckpointView | None:
         """Drive a bucket query at the newest checkpoint and read the totals of its buckets, in one transaction."""
         asked = False
 
-        async def read(connection: psycopg.AsyncConnection[Row]) -> PostgresView | None:
+        async def read(connection: psycopg.AsyncConnection[Row]) -> CheckpointView | None:
             nonlocal asked
             async with connection.transaction():
                 checkpoint = await self._checkpoint(connection, version)
@@ -155,7 +146,7 @@ class PostgresReader:
 
     async def _view(
         self, connection: psycopg.AsyncConnection[Row], checkpoint: Checkpoint, query: BucketQuery
-    ) -> PostgresView:
+    ) -> CheckpointView:
         try:
             wanted = next(query)
             while True:
@@ -165,7 +156,7 @@ class PostgresReader:
         keys = [name_key(bucket.name) for bucket in resolved.buckets]
         rows = await self._fetch(connection, _TOTALS, (keys,)) if keys else []
         totals = {row[0]: _totals_at(row, checkpoint.op_id) for row in rows}
-        return PostgresView(checkpoint, resolved, {name: total for name, total in totals.items() if total.op_id})
+        return CheckpointView(checkpoint, resolved, {name: total for name, total in totals.items() if total.op_id})
 
     async def _lookup_outputs(
         self, connection: psycopg.AsyncConnection[Row], checkpoint: Checkpoint, wanted: Sequence[str]

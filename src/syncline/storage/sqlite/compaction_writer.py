@@ -7,15 +7,15 @@ from __future__ import annotations
 from typing import Any
 
 from syncline.protocol.ops import OpType, to_unsigned32
-from syncline.storage.model import BucketSize, ClearedPrefix, CompactedOps, OpRow, VersionState
-from syncline.storage.sqlite.stored_rows import OP_COLUMNS, OP_KINDS, op_from_row
+from syncline.storage.model import OP_CODES, BucketSize, ClearedPrefix, CompactedOps, OpRow, VersionState
+from syncline.storage.sqlite.stored_rows import OP_COLUMNS, op_from_row
 from syncline.storage.sqlite.writer_connection import WriterConnection
 
 __all__ = ["CompactionWriter"]
 
 LOOKUPS_LOOKED_AT_MAX = 20_000  # lookup entries that one transaction looks at: about 50 ms
 
-_PUT, _REMOVE, _MOVE, _CLEAR = (OP_KINDS[op] for op in (OpType.PUT, OpType.REMOVE, OpType.MOVE, OpType.CLEAR))
+_PUT, _REMOVE, _MOVE, _CLEAR = (OP_CODES[op] for op in (OpType.PUT, OpType.REMOVE, OpType.MOVE, OpType.CLEAR))
 
 _SMALL_COLUMNS = OP_COLUMNS.replace(
     "data", "NULL"

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from syncline.failpoints import failpoint
-from syncline.storage.model import Checkpoint, CurrentRow, FlushBatch, VersionState
-from syncline.storage.sqlite.stored_rows import OP_KINDS, current_row_columns, current_row_from_row
+from syncline.storage.model import OP_CODES, Checkpoint, CurrentRow, FlushBatch, VersionState
+from syncline.storage.sqlite.stored_rows import current_row_columns, current_row_from_row
 from syncline.storage.sqlite.writer_connection import WriterConnection
 
 __all__ = ["OpWriter"]
@@ -131,7 +131,7 @@ class OpWriter(WriterConnection):
             "INSERT INTO op (op_id, bucket, kind, object_type, object_id, checksum, subkey, data)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                (op_id, bucket_ids[bucket], OP_KINDS[op], object_type, object_id, checksum, subkey, data)
+                (op_id, bucket_ids[bucket], OP_CODES[op], object_type, object_id, checksum, subkey, data)
                 for op_id, (bucket, op, object_type, object_id, checksum, subkey, data) in enumerate(
                     batch.ops, start=next_op
                 )

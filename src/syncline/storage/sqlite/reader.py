@@ -6,12 +6,12 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import apsw
 
+from syncline.storage.base import CheckpointView
 from syncline.storage.model import BucketTotals, Checkpoint, OpChunk, OpRow, StorageChanges, Version, VersionState
 from syncline.storage.sqlite.connection import open_connection, read_transaction
 from syncline.storage.sqlite.stored_rows import OP_COLUMNS, VERSION_COLUMNS, op_from_row, version_from_row
@@ -28,15 +28,6 @@ SELECT output FROM (
   SELECT output, max(op_id) FROM lookup_entry WHERE version = ? AND lookup = ? AND op_id <= ? GROUP BY table_id, row_key
 ) WHERE output IS NOT NULL
 """
-
-
-@dataclass(frozen=True, slots=True)
-class SqliteView:
-    """A session's reading at one checkpoint; see `syncline.storage.base.CheckpointView`."""
-
-    checkpoint: Checkpoint
-    resolved: ResolvedBuckets
-    totals: dict[str, BucketTotals]
 
 
 class SqliteReader:
@@ -56,7 +47,7 @@ class SqliteReader:
         """The newest visible checkpoint of a version."""
         return await self._run(lambda connection: _checkpoint(connection, version))
 
-    async def view(self, version: int, query: BucketQuery) -> SqliteView | None:
+    async def view(self, version: int, query: BucketQuery) -> CheckpointView | None:
         """Drive a bucket query at the newest checkpoint and read the totals of its buckets, in one transaction."""
         return await self._run(lambda connection: _view(connection, version, query))
 
@@ -125,7 +116,7 @@ def _checkpoint(connection: apsw.Connection, version: int) -> Checkpoint | None:
     return Checkpoint(version, rows[0][0], rows[0][1]) if rows else None
 
 
-def _view(connection: apsw.Connection, version: int, query: BucketQuery) -> SqliteView | None:
+def _view(connection: apsw.Connection, version: int, query: BucketQuery) -> CheckpointView | None:
     checkpoint = _checkpoint(connection, version)
     if checkpoint is None:
         query.close()
@@ -146,7 +137,7 @@ def _view(connection: apsw.Connection, version: int, query: BucketQuery) -> Sqli
             state = _totals_at(row, checkpoint.op_id)
             if state.op_id:
                 totals[bucket.name] = state
-    return SqliteView(checkpoint, resolved, totals)
+    return CheckpointView(checkpoint, resolved, totals)
 
 
 def _lookup_outputs(connection: apsw.Connection, checkpoint: Checkpoint, lookup: str) -> list[str]:

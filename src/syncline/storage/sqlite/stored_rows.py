@@ -7,11 +7,10 @@ from typing import Any
 import msgspec
 
 from syncline.protocol.ops import OpType
-from syncline.storage.model import CurrentRow, Membership, OpRow, Version, VersionState
+from syncline.storage.model import OP_CODES, CurrentRow, Membership, OpRow, Version, VersionState
 
 __all__ = [
     "OP_COLUMNS",
-    "OP_KINDS",
     "VERSION_COLUMNS",
     "current_row_columns",
     "current_row_from_row",
@@ -21,9 +20,8 @@ __all__ = [
 
 VERSION_COLUMNS = "number, state, sync_config, slot_name, source_identity, snapshot_done, consistent_from, last_error"
 OP_COLUMNS = "op_id, kind, object_type, object_id, checksum, subkey, data, target_op"
-OP_KINDS: dict[OpType, int] = {OpType.PUT: 1, OpType.REMOVE: 2, OpType.MOVE: 3, OpType.CLEAR: 4}
 
-_OPS: dict[int, OpType] = {number: op for op, number in OP_KINDS.items()}
+_OPS: dict[int, OpType] = {number: op for op, number in OP_CODES.items()}
 _encode = msgspec.msgpack.Encoder().encode
 _json = msgspec.json.Encoder().encode
 _memberships_decoder = msgspec.json.Decoder(list[Membership])
