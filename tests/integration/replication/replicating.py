@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from syncline.protocol.ops import OpType
+from syncline.replication.compactor import CompactionLimits
 from syncline.replication.job import DeployedConfig, ReplicationJob
 from syncline.replication.limits import HEARTBEAT_INTERVAL_S
 from syncline.replication.postgres.head import PostgresHead
@@ -119,6 +120,7 @@ async def replicating(
     storage: BucketStorage | None = None,
     sync_config: str = SYNC_CONFIG,
     heartbeat_interval_s: float = HEARTBEAT_INTERVAL_S,
+    compaction: CompactionLimits | None = None,
 ) -> AsyncGenerator[Replica]:
     """Replicate `dsn` (by way of the conninfo `through`, where given) into `folder`, or `storage`, while the block runs."""
     storage = storage or SqliteStorage(folder)
@@ -133,6 +135,7 @@ async def replicating(
         slot_name_prefix="test_",
         on_checkpoint=lambda _checkpoint: None,
         heartbeat_interval_s=heartbeat_interval_s,
+        compaction=compaction,
     )
     task = asyncio.create_task(job.run())
     try:

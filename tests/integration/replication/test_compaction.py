@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 
-import pytest
-
-from syncline.replication import job
-from syncline.replication.compactor import CompactionLimits, Compactor
+from syncline.replication.compactor import CompactionLimits
 from syncline.sync_config.plan import ConnectionData
 from syncline.testing.postgres import ScratchDatabase
 from syncline.testing.waiting import eventually
@@ -33,12 +29,11 @@ async def op_count(replica: Replica) -> int:
 
 
 async def test_buckets_stay_short_and_equal_to_the_table_while_the_source_writes(
-    postgres_database: ScratchDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    postgres_database: ScratchDatabase, tmp_path: Path
 ) -> None:
     eager = CompactionLimits(interval_s=0.01, step_ops=50, new_ops_min=1, new_ops_share=0, busy_pause_s=0.01)
-    monkeypatch.setattr(job, "Compactor", functools.partial(Compactor, limits=eager))
     postgres_database.execute(SETUP)
-    async with replicating(postgres_database.dsn, tmp_path) as replica:
+    async with replicating(postgres_database.dsn, tmp_path, compaction=eager) as replica:
         await replica.version()
         for number in range(UPDATES):
             postgres_database.execute(f"UPDATE t SET n = {number}")

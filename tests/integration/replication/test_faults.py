@@ -162,7 +162,7 @@ async def test_a_slot_lost_while_tables_are_copied_begins_a_new_version(
         if not lost:
             lost.append(str(options["slot_name"]))
             database.execute("SELECT pg_drop_replication_slot(%s)", (lost[0],))
-        return original(self, *arguments, **options)  # type: ignore[arg-type]
+        return original(self, *arguments, **options)  # type: ignore[arg-type] # passes on what it was given
 
     monkeypatch.setattr(PostgresSource, "snapshot", without_slot)
     async with replicating(database.dsn, tmp_path) as replica:

@@ -171,7 +171,7 @@ async def test_rows_that_move_between_pages_while_they_are_copied_are_neither_lo
 
     async def disturbed(self: PostgresSource, relation: Relation, **options: object) -> object:
         nonlocal moved
-        async for chunk in original(self, relation, **options):  # type: ignore[arg-type]
+        async for chunk in original(self, relation, **options):  # type: ignore[arg-type] # passes on what it was given
             yield chunk
             for _ in range(3):
                 row_id, owner = f"r{draw.randrange(1, 301)}", draw.choice(["ann", "bob", "cy"])

@@ -70,7 +70,7 @@ async def test_replication_goes_on_after_the_storage_server_crashed(
             rows = draw.choice([10, 3000, 25_000, 45_000])
             reached = last_op(server) + int(rows * draw.uniform(0, 0.6))
             await asyncio.to_thread(postgres_database.execute, FILL.format(name=name, rows=rows))
-            await eventually(lambda: last_op(server) >= reached, what=f"half-way (seed {seed})")  # noqa: B023
+            await eventually(lambda: last_op(server) >= reached, what=f"half-way (seed {seed})")  # noqa: B023 - awaited within the turn of the loop
             stored, visible = counts(server)
             in_between += stored > visible
             await asyncio.to_thread(crash, server)
