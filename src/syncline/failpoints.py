@@ -27,6 +27,8 @@ FAILPOINTS = frozenset(
         "before-table-snapshot-done",  # all rows of a table are stored, but the table still counts as pending
         "before-snapshot-done",  # all tables are copied, but the version still counts as incomplete
         "after-table-removed-before-replaced",  # a changed table's rows are gone, its record is the old one
+        "after-beside-flush-before-commit",  # rows copied beside the stream are stored and invisible
+        "after-beside-progress",  # a block range is complete beside the stream, the next is not begun
         # streaming
         "after-flush-before-commit",  # a source transaction's operations are stored and invisible
         "after-commit-before-notify",  # a checkpoint is visible, nobody was told

@@ -8,7 +8,7 @@ is either new, or the source sends a transaction again whose further changes fol
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import cast
@@ -78,6 +78,7 @@ class FollowedTable:
     key_indexes: tuple[int, ...]
     large_texts: ValueGetter  # values of the columns that may be stored out of line as they are
     large_others: ValueGetter  # and of those that may take more there than their text shows
+    columns_mark: str  # stands before the values that are kept: those of other columns must not be taken for them
 
     def key(self, values: Sequence[SyncValue]) -> bytes:
         """Row key of a row's key values."""
@@ -109,12 +110,18 @@ class ChangeApplier:
         # Rows as the changes at hand left them; outlives a flush in the middle of those changes.
         self._overlay: dict[tuple[int, bytes], CurrentRow | None] = {}
         self._keep_all_values: set[int] = set()
+        self._offered: dict[tuple[int, bytes], tuple[SyncValue, ...]] = {}
+        self.copied_beside: set[int] = set()  # relation ids; where a value is left out, the source was asked (`offer`)
         self.rows_applied = 0  # source rows since the start, for metrics and logs
         self.row_errors = 0  # rows that a query could not evaluate
 
     def follow(self, relation: Relation, stored: StoredTable) -> FollowedTable:
         """Begin (or go on) with a table under its present definition."""
-        table = FollowedTable(
+        table = self._tables[relation.id] = self._prepared(relation, stored)
+        return table
+
+    def _prepared(self, relation: Relation, stored: StoredTable) -> FollowedTable:
+        return FollowedTable(
             stored=stored,
             relation=relation,
             evaluator=self._plan.row_evaluator(
@@ -124,24 +131,57 @@ class ChangeApplier:
             key_indexes=_key_indexes(relation),
             large_texts=_getter(relation, stored_as_text=True),
             large_others=_getter(relation, stored_as_text=False),
+            columns_mark=relation.columns_mark,
         )
-        self._tables[relation.id] = table
-        return table
 
     def keep_all_values(self, table_id: int) -> None:
         """Remember the values of every row of this table: an update left one out that was thought too small for that."""
         self._keep_all_values.add(table_id)
 
-    def copy(self, relation: Relation, rows: Iterable[tuple[SyncValue, ...]], *, look_up: bool) -> None:
-        """Apply rows of a snapshot. `look_up` where an earlier attempt may have copied some of them in another state."""
+    def copy(
+        self,
+        relation: Relation,
+        rows: Iterable[tuple[SyncValue, ...]],
+        *,
+        look_up: bool,
+        but_for: Collection[bytes] = (),
+    ) -> None:
+        """Apply rows of a snapshot, of the columns of `relation`, but for those with the keys `but_for`.
+
+        `look_up` where an earlier attempt may have copied some of them in another state.
+        """
         table = self._tables[relation.id]
-        keyed = [(table.key_of_row(row), row) for row in rows]
+        if (
+            table.relation.columns != relation.columns
+        ):  # the stream, which is behind, announced the table as it was before
+            table = self._prepared(relation, table.stored)
+        keyed = [(key, row) for row in rows if (key := table.key_of_row(row)) not in but_for]
         self._remember({table.stored.id: {key for key, _ in keyed}} if look_up else {})
         for start in range(0, len(keyed), EVALUATED_ROWS_MAX):
             block = keyed[start : start + EVALUATED_ROWS_MAX]
             evaluations = table.evaluator.batch(row for _, row in block)
             for (key, row), evaluation in zip(block, evaluations, strict=True):
                 self._put(table, key, row, evaluation, self._current(table, key) if look_up else None)
+
+    def offer(self, offers: Iterable[tuple[Relation, Iterable[tuple[SyncValue, ...]]]]) -> None:
+        """Rows as they are at the source now, for the changes that are added next: values left out are taken from them."""
+        self._offered = {
+            (table.stored.id, table.key_of_row(row)): row
+            for relation, rows in offers
+            for table in [self._prepared(relation, self._tables[relation.id].stored)]
+            for row in rows
+        }
+
+    def keys_of(self, change: RowChange) -> set[bytes]:
+        """The row keys that a change concerns: before it, and after."""
+        table = self._tables[change.relation.id]
+        keys: set[bytes] = set()
+        if change.old_key is not None:
+            keys.add(table.key(change.old_key))
+        if change.row is not None:
+            values = [change.row[index] for index in table.key_indexes]
+            keys.add(table.key([value for value in values if value is not UNCHANGED]))
+        return keys
 
     def add(self, changes: Sequence[RowChange]) -> None:
         """Apply changes in order."""
@@ -210,23 +250,44 @@ class ChangeApplier:
             self._put(table, table.key_of_row(complete), complete, evaluation, None)
             return
         old_key = table.key(change.old_key) if change.old_key is not None else None
-        if complete is None:  # a value was left out: the row's key columns are there, its old values are in storage
+        if complete is None:  # a value was left out
             key_values = [row[index] for index in table.key_indexes]
             new_key = table.key([value for value in key_values if value is not UNCHANGED])
-            current = self._current(table, old_key or new_key) or self._current(table, new_key)
-            if current is None:  # not there when the copy of the table ended: a later change takes it away
+            complete = self._with_known_values(table, change, row, old_key, new_key)
+            if complete is None:  # not there any more at the source: a later change takes it away, under its new key
+                if old_key is not None and old_key != new_key:
+                    self._remove(table.stored, old_key, self._current(table, old_key))
                 return
-            complete = self._complete(table, row, change.old_key, current)
-            if complete is None and table.stored.id in self._keep_all_values:
-                return  # copied since with all values, and this row was not there any more: a later change takes it away
-            if complete is None:
-                self.keep_all_values(table.stored.id)
-                name = f"{table.stored.schema}.{table.stored.name}"
-                raise TableNeedsCopy(name, "an update left out a value that was not kept", incomplete=table.stored)
         key = table.key_of_row(complete)
         if old_key is not None and old_key != key:
             self._remove(table.stored, old_key, self._current(table, old_key))
         self._put(table, key, complete, evaluation or table.evaluator(complete), self._current(table, key))
+
+    def _with_known_values(
+        self,
+        table: FollowedTable,
+        change: RowChange,
+        row: tuple[RowValue, ...],
+        old_key: bytes | None,
+        new_key: bytes,
+    ) -> tuple[SyncValue, ...] | None:
+        """The row with what the update left out, from storage or from the source; None where the row is gone there.
+
+        Raises TableNeedsCopy where the value was not kept, and nobody was asked.
+        """
+        current = self._current(table, old_key or new_key) or self._current(table, new_key)
+        offered = self._offered.get((table.stored.id, new_key))
+        if current is None and offered is None:
+            return None
+        complete = self._complete(table, row, change.old_key, current)
+        if complete is None and offered is not None:
+            return _filled(row, offered)
+        knows_all = table.stored.id in self._keep_all_values or change.relation.id in self.copied_beside
+        if complete is None and not knows_all:
+            self.keep_all_values(table.stored.id)
+            name = f"{table.stored.schema}.{table.stored.name}"
+            raise TableNeedsCopy(name, "an update left out a value that was not kept", incomplete=table.stored)
+        return complete
 
     def _look_up(self, changes: Sequence[RowChange]) -> None:
         """Read the current rows of everything that these changes may have to take back, at once."""
@@ -234,13 +295,8 @@ class ChangeApplier:
         for change in changes:
             if change.kind is ChangeKind.INSERT or change.kind is ChangeKind.TRUNCATE:
                 continue
-            table = self._tables[change.relation.id]
-            keys = wanted.setdefault(table.stored.id, set())
-            if change.old_key is not None:
-                keys.add(table.key(change.old_key))
-            if change.row is not None:
-                values = [change.row[index] for index in table.key_indexes]
-                keys.add(table.key([value for value in values if value is not UNCHANGED]))
+            table_id = self._tables[change.relation.id].stored.id
+            wanted.setdefault(table_id, set()).update(self.keys_of(change))
         self._remember(wanted)
 
     def _remember(self, wanted: dict[int, set[bytes]]) -> None:
@@ -271,8 +327,8 @@ class ChangeApplier:
             for index, value in zip(table.key_indexes, old_key, strict=True):
                 if filled[index] is UNCHANGED:
                     filled[index] = value
-        if current is not None and current.values is not None:
-            for index, value in enumerate(current.values):
+        if current is not None and current.values is not None and current.values[0] == table.columns_mark:
+            for index, value in enumerate(current.values[1:]):
                 if filled[index] is UNCHANGED:
                     filled[index] = value
         return None if UNCHANGED in filled else tuple(filled)  # type: ignore[arg-type]
@@ -342,7 +398,7 @@ class ChangeApplier:
         if size < TOAST_FROM_BYTES and table.stored.id not in self._keep_all_values:
             return None
         self._batch_bytes += size
-        return row
+        return table.columns_mark, *row
 
     def _keep(self, stored: StoredTable, key: bytes, row: CurrentRow | None) -> None:
         """Remember what became of a row; flush where the batch is full."""
@@ -381,6 +437,11 @@ def _getter(relation: Relation, *, stored_as_text: bool) -> ValueGetter:
     if len(indexes) > 1:
         return itemgetter(*indexes)
     return lambda row: tuple([row[index] for index in indexes])
+
+
+def _filled(row: tuple[RowValue, ...], known: tuple[SyncValue, ...]) -> tuple[SyncValue, ...]:
+    """The row with the values that were left out taken from another state of it."""
+    return tuple([known[index] if value is UNCHANGED else value for index, value in enumerate(row)])
 
 
 def _remove_fields(membership: Membership, subkey: str) -> tuple[str, OpType, str, str, int, str, None]:

@@ -15,15 +15,18 @@ import contextlib
 import logging
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from syncline.errors import LeaseLost, SlotLost, SourceError, SynclineError
 from syncline.failpoints import failpoint
 from syncline.replication.apply import ChangeApplier, TableNeedsCopy
+from syncline.replication.beside import BesideCopier
 from syncline.replication.compactor import CompactionLimits, Compactor
 from syncline.replication.limits import (
     ACKNOWLEDGE_INTERVAL_S,
+    BESIDE_TRANSACTIONS_MAX,
     HEARTBEAT_INTERVAL_S,
     IDLE_COMMIT_INTERVAL_S,
     PUBLICATION_INTERVAL_S,
@@ -35,6 +38,7 @@ from syncline.replication.limits import (
 )
 from syncline.replication.source import (
     Marker,
+    Relation,
     RelationChanged,
     RowChange,
     SlotState,
@@ -48,7 +52,7 @@ from syncline.replication.table_copier import TableCopier
 from syncline.replication.troubles import Troubles
 from syncline.replication.versions import VersionChooser
 from syncline.storage.base import StorageWriter
-from syncline.storage.model import Checkpoint, Version
+from syncline.storage.model import Checkpoint, StoredTable, Version
 from syncline.sync_config.plan import SyncPlan
 
 __all__ = ["CopyProgress", "DeployedConfig", "JobStatus", "ReplicationJob"]
@@ -58,10 +62,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class DeployedConfig:
-    """A sync config as it was read, and its plan."""
+    """A sync config as it was read, and its plan.
+
+    `number` is that of its deployment: versions with lower numbers are not of it, even where their text is the same. 0 takes any.
+    """
 
     text: str
     plan: SyncPlan
+    number: int = 0
 
 
 class ReplicationJob:
@@ -102,6 +110,8 @@ class ReplicationJob:
         self._acknowledged = ""
         self._committed = ""
         self._compactor: Compactor | None = None  # of the version that is replicated
+        self._beside: BesideCopier | None = None  # of the stream at hand
+        self._ended = deque[int](maxlen=BESIDE_TRANSACTIONS_MAX)  # transactions that streams brought
         self._snapshot_done = False
         self._streaming = asyncio.Event()
         self._look_soon = asyncio.Event()  # at the publication
@@ -149,8 +159,8 @@ class ReplicationJob:
                 tasks.create_task(self._compactor.run())
                 while True:
                     try:
-                        await self._copy_tables(version, applier, tables)
-                        await self._stream(version, applier, tables)
+                        beside = await self._copy_tables(version, applier, tables)
+                        await self._stream(version, applier, tables, beside)
                     except TableNeedsCopy as request:
                         log.info("Copying %s", request, extra={"event": "replication.copy_again"})
                         if request.incomplete is not None:
@@ -158,10 +168,15 @@ class ReplicationJob:
         except BaseExceptionGroup as group:
             raise _first(group) from group
 
-    async def _copy_tables(self, version: Version, applier: ChangeApplier, tables: SourceTables) -> None:
-        """Copy what is pending. Nothing of it is visible before the stream has passed the end of the last copy."""
+    async def _copy_tables(
+        self, version: Version, applier: ChangeApplier, tables: SourceTables
+    ) -> list[tuple[Relation, StoredTable]]:
+        """Copy what is pending: nothing of it is visible before the stream has passed the end of the last copy.
+
+        Returns the tables that are to be copied beside the stream.
+        """
         relations = await self._source.relations(self._plan.table_patterns)
-        pending = tables.begin(relations, await self._source.head())
+        pending, beside = tables.begin(relations, await self._source.head(), streams=self._snapshot_done)
         self.status.unpublished = tables.unpublished()
         if not relations:
             log.warning(
@@ -176,21 +191,44 @@ class ReplicationJob:
             self._writer.finish_snapshot(version.number)
             self._snapshot_done = True
             await self._source.emit_marker()  # streaming then has a position to reach
+        return beside
 
-    async def _stream(self, version: Version, applier: ChangeApplier, tables: SourceTables) -> None:
+    async def _stream(
+        self,
+        version: Version,
+        applier: ChangeApplier,
+        tables: SourceTables,
+        beside: Sequence[tuple[Relation, StoredTable]],
+    ) -> None:
         self.status.phase = "streaming"
+        tables.stream_begins()
         after = self._writer.position(version.number)
         # Positions of the run before may be another source's; and a new walsender has to be told anew.
         self._committed, self._acknowledged = after, ""
         plan = self._plan
         stream = self._source.stream(version.slot_name, plan.table_patterns, after, value_format=plan.value_format)
+        copier = self._beside = BesideCopier(
+            self._source,
+            self._writer,
+            self.status,
+            version=version,
+            applier=applier,
+            value_format=plan.value_format,
+            tables=beside,
+            ended=self._ended,
+        )
         self._look_soon.set()
         self._streaming.set()
         try:
-            async with contextlib.aclosing(stream) as batches:
+            async with contextlib.aclosing(stream) as batches, asyncio.TaskGroup() as tasks:
+                tasks.create_task(copier.run())
                 async for events in batches:
                     self._troubles.clear()
+                    if copier.active:
+                        await copier.values_left_out(events)
                     self._apply(version, applier, tables, events)
+        except BaseExceptionGroup as group:
+            raise _first(group) from group
         finally:
             self._streaming.clear()
 
@@ -201,22 +239,29 @@ class ReplicationJob:
         last_end = max((index for index, event in enumerate(events) if isinstance(event, TransactionEnd)), default=-1)
         changes: list[RowChange] = []
         ignored = tables.ignored
+        beside = self._beside if self._beside is not None and self._beside.active else None
         for index, event in enumerate(events):
             if isinstance(event, RowChange):
                 if not ignored or event.relation.id not in ignored:
                     changes.append(event)
+                    if beside is not None:
+                        beside.note(event)
             elif isinstance(event, RelationChanged):
                 applier.add(changes)
                 changes = []
                 if tables.announced(event.relation, event.position):
                     self._look_soon.set()
-            elif index == last_end:
-                applier.add(changes)
-                changes = []
-                applier.flush()
-                failpoint("after-flush-before-commit")
-                self._reach(version, tables, event.position)
-            elif isinstance(event, Marker) and index > last_end:
+            elif isinstance(event, TransactionEnd):
+                self._ended.append(event.transaction)
+                if beside is not None:
+                    beside.note_end()
+                if index == last_end:
+                    applier.add(changes)
+                    changes = []
+                    applier.flush()
+                    failpoint("after-flush-before-commit")
+                    self._reach(version, tables, event.position)
+            elif index > last_end:
                 self._commit_marker(version, tables, event)
         applier.add(changes)  # of a transaction that is still open: flushed when it fills a batch, or at its end
 
@@ -231,6 +276,8 @@ class ReplicationJob:
 
     def _reach(self, version: Version, tables: SourceTables, position: str) -> None:
         """Everything up to `position` is applied: make it visible, and act upon what the catalog said of tables before it."""
+        if self._beside is not None and self._beside.active:
+            self._beside.reach(position)
         if tables.is_whole:
             self._commit(version, position)
         self._settle(version, tables, position)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 __all__ = [
     "ACKNOWLEDGE_INTERVAL_S",
+    "BESIDE_KEYS_MAX",
+    "BESIDE_PAUSE_S",
+    "BESIDE_TRANSACTIONS_MAX",
     "COPY_TOLD_INTERVAL_S",
     "DROP_PAUSE_S",
     "DROP_ROWS_MAX",
@@ -29,6 +32,11 @@ FLUSH_ROWS_MAX = 10_000
 small flushes would write the same pages again and again."""
 EVALUATED_ROWS_MAX = 500  # rows that are evaluated at once, ahead of being applied: enough to spread the cost of a call
 FLUSH_BYTES_MAX = 5_000_000  # bytes of row data of one storage transaction: what one batch may hold in memory
+BESIDE_KEYS_MAX = 200_000  # keys of changed rows noted while a part of a table is read beside the stream: some 30 MB
+BESIDE_PAUSE_S = 0.05  # seconds until a part is read again that could not be stored
+BESIDE_TRANSACTIONS_MAX = (
+    10_000  # transactions remembered, to see that a reading sees what the stream brought before it
+)
 DROP_ROWS_MAX = 5_000  # rows of a replaced version deleted at a time: about 20 ms, for which replication waits
 DROP_PAUSE_S = 0.05  # seconds between them
 TRUNCATE_PAGE_ROWS = 2000  # rows removed per storage transaction by a TRUNCATE

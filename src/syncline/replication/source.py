@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import NamedTuple, Protocol
 
 from syncline.protocol.bucket_names import SyncValue
@@ -14,6 +15,7 @@ from syncline.sync_config.value_format import EDITION_3_FORMAT, ValueFormat
 
 __all__ = [
     "ALL_ROWS",
+    "ROWS_ASKED_MAX",
     "UNCHANGED",
     "ChangeKind",
     "Column",
@@ -26,6 +28,7 @@ __all__ = [
     "Source",
     "SourceEvent",
     "SourceHead",
+    "SourceView",
     "TableDefinition",
     "TransactionEnd",
 ]
@@ -66,6 +69,8 @@ class TableDefinition(NamedTuple):
 
 
 ALL_ROWS = "-"
+ROWS_ASKED_MAX = 1000  # keys of one question for rows
+_PLAIN_KEY_TYPES = frozenset({"int2", "int4", "int8", "text", "varchar", "uuid", "bool"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +93,34 @@ class Relation:
         return tuple(column.name for column in self.columns)
 
     @property
+    def columns_mark(self) -> str:
+        """A short text that another set or order of columns does not have."""
+        return blake2b(repr([(c.name, c.type_id) for c in self.columns]).encode(), digest_size=6).hexdigest()
+
+    @property
     def key_columns(self) -> tuple[str, ...]:
         """Names of the replica identity's columns, in value order; empty where a row has no identity."""
         return tuple(column.name for column in self.columns if column.in_key)
+
+    @property
+    def keys_can_be_asked_for(self) -> bool:
+        """Whether every key value, as it is replicated, names exactly its row at the source; not so of numbers that are not finite."""
+        return bool(self.key_columns) and all(
+            column.type_name in _PLAIN_KEY_TYPES for column in self.columns if column.in_key
+        )
+
+    @property
+    def can_be_copied_beside(self) -> bool:
+        """Whether the stream can go on meanwhile: rows have a key, and one of which an update leaves out a value can be asked for.
+
+        A row without a key is known by all of its columns, and is another one for a stream that is behind the last ALTER TABLE.
+        """
+        return bool(self.key_columns) and (self.updates_are_complete or self.keys_can_be_asked_for)
+
+    @property
+    def updates_are_complete(self) -> bool:
+        """Whether no update can leave out a value: none is large, or the old row comes with it (REPLICA IDENTITY FULL)."""
+        return all(column.in_key for column in self.columns) or not any(column.toastable for column in self.columns)
 
 
 class ChangeKind(enum.Enum):
@@ -116,10 +146,11 @@ class RowChange(NamedTuple):
 
 
 class TransactionEnd(NamedTuple):
-    """A source transaction is complete. `position` is where replication restarts after it."""
+    """A source transaction is complete. `position` is where replication restarts after it; `transaction` is its 32-bit id."""
 
     position: str
     commit_time_ms: int
+    transaction: int = 0
 
 
 class RelationChanged(NamedTuple):
@@ -142,16 +173,31 @@ class Marker(NamedTuple):
 SourceEvent = RowChange | TransactionEnd | RelationChanged | Marker
 
 
+class SourceView(NamedTuple):
+    """Which transactions a reading of the source sees: those before `end` but for the `running` ones. All are 32-bit ids.
+
+    A transaction's commit is in the log, and may be streamed, a moment before readings see it.
+    """
+
+    end: int
+    running: frozenset[int]
+
+    def sees(self, transaction: int) -> bool:
+        """Whether the reading sees what the transaction did, if that has committed."""
+        return transaction not in self.running and (self.end - transaction - 1) % 2**32 < 2**31
+
+
 class SnapshotChunk(NamedTuple):
     """Rows of a table's copy.
 
     `look_up`: rows of it may have been handed over before, in another state. `progress` is set on the last chunk of each part of the
-    table: with it flushed, the copy can go on from there.
+    table: with it flushed, the copy can go on from there. `view` says what the chunk's part sees of the source's transactions.
     """
 
     rows: list[tuple[SyncValue, ...]]
     look_up: bool
     progress: SnapshotProgress | None
+    view: SourceView | None = None
 
 
 class SlotState(enum.Enum):
@@ -223,12 +269,31 @@ class Source(SourceHead, Protocol):
         slot_name: str = "",
         resume: SnapshotProgress | None = None,
         value_format: ValueFormat = EDITION_3_FORMAT,
+        published_later: bool = False,
+        beside: bool = False,
     ) -> AsyncGenerator[SnapshotChunk]:
         """Copy the table's rows, in chunks of about `SNAPSHOT_CHUNK_ROWS`.
 
         Each row that is there from before until after the copy is handed over in one of the states that it had meanwhile, some of
         them more than once. Changes are told by the slot, which must be older than the first attempt to copy the table and must not
-        be streamed from until it is done. `resume` goes on where an earlier attempt was. Raises SlotLost.
+        be streamed from until it is done, unless the copy is made `beside` the stream: then each chunk is small, a part of its
+        own, and says which transactions it sees; a row that moves while the copy is under way may be missing, its changes are in the
+        stream.
+        `published_later`: the slot may be older than the table's publication; what was written before that is not in the stream,
+        so the copy first waits for those who wrote. `resume` goes on where an earlier attempt was. Raises SlotLost.
+        """
+        ...
+
+    async def rows(
+        self,
+        relation: Relation,
+        keys: Sequence[tuple[SyncValue, ...]],
+        *,
+        value_format: ValueFormat = EDITION_3_FORMAT,
+    ) -> list[tuple[SyncValue, ...]]:
+        """The published rows that have these keys now, in any order; at most `ROWS_ASKED_MAX` keys.
+
+        Only for relations whose `keys_can_be_asked_for`.
         """
         ...
 

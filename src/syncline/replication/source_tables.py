@@ -12,6 +12,9 @@ and the table was copied once more.
     another table under the name, or another identity        its rows are removed, it is copied
     row filter, column list or publication were altered      its rows are removed, it is copied
     other columns or types                                   it is copied over the stored rows
+
+A table of which nothing is stored, and one that is copied over, are copied beside the stream, once the version has had its first copy
+and where the source can be asked for single rows. The others have to be whole at the next checkpoint: the stream waits for them.
 """
 
 from __future__ import annotations
@@ -47,6 +50,8 @@ class SourceTables:
         ] = {}  # stored table -> names and types when it was heard of last
         self._skipped: set[int] = set()  # stored tables some of whose changes were passed over since `begin`
         self._heard: tuple[dict[tuple[str, str], Relation], str] | None = None
+        self._streams = False  # whether the version has had its first copy
+        self._given_up: set[int] = set()  # relation ids of the tables given up last: those that come back were renamed
         self.ignored: set[int] = set()  # relation ids whose changes lie before the copy, or concern no table of ours
 
     def add(self, relations: Sequence[Relation]) -> None:
@@ -54,22 +59,34 @@ class SourceTables:
         for relation in relations:
             self._add(relation, str(relation.definition))
 
-    def begin(self, relations: Sequence[Relation], listed_at: str) -> list[tuple[Relation, StoredTable]]:
-        """Take the catalog's list (made before the position `listed_at`) and follow its tables; those that have to be copied."""
+    def begin(
+        self, relations: Sequence[Relation], listed_at: str, *, streams: bool
+    ) -> tuple[list[tuple[Relation, StoredTable]], list[tuple[Relation, StoredTable]]]:
+        """Take the catalog's list (made before the position `listed_at`) and follow its tables.
+
+        Returns those that have to be copied before the stream goes on, and those that are copied beside it. `streams`: the version has
+        had its first copy, as it has from `stream_begins` on.
+        """
+        self._streams = streams
         self._listed = _by_name(relations)
         self._listed_at = listed_at
         self._heard = None
         self._skipped.clear()
+        self._given_up.clear()
         self.ignored.clear()
         ids = {relation.id for relation in relations}
         for stored in self._writer.tables(self._version):
             if stored.relation_id in ids and (stored.schema, stored.name) not in self._listed:
                 self._give_up(stored)  # it is followed under its new name from here on
-        return [
-            (relation, stored)
-            for relation in relations
-            if (stored := self._follow(relation)).snapshot is SnapshotState.PENDING
-        ]
+        followed = [(relation, self._follow(relation)) for relation in relations]
+        return (
+            [pair for pair in followed if pair[1].snapshot is SnapshotState.PENDING],
+            [pair for pair in followed if pair[1].snapshot is SnapshotState.BESIDE],
+        )
+
+    def stream_begins(self) -> None:
+        """All that `begin` said has to be copied before is copied."""
+        self._streams = True
 
     def copied(self, stored: StoredTable) -> None:
         """The table was copied, after `begin`: it holds what was committed before the list was made."""
@@ -82,7 +99,7 @@ class SourceTables:
         """
         self.ignored.discard(relation.id)
         stored = self._find(relation)
-        if stored is not None and stored.snapshot is SnapshotState.DONE and _same_rows(stored, relation):
+        if stored is not None and stored.snapshot is not SnapshotState.PENDING and _same_rows(stored, relation):
             self._applier.follow(relation, stored)
             columns = _columns(relation)
             known = self._columns.setdefault(stored.id, columns)
@@ -102,8 +119,13 @@ class SourceTables:
 
     def copy_over(self, stored: StoredTable) -> None:
         """Have a table copied again whose stored rows lack something."""
+        relation = self._listed.get((stored.schema, stored.name))
         self._writer.replace_table(
-            stored.id, relation_id=stored.relation_id, key_columns=stored.key_columns, definition=stored.definition
+            stored.id,
+            relation_id=stored.relation_id,
+            key_columns=stored.key_columns,
+            definition=stored.definition,
+            snapshot=self._way_of_copying(relation),
         )
 
     @property
@@ -128,18 +150,17 @@ class SourceTables:
             return []
         listed, _ = self._heard
         self._heard = None
+        self._given_up.clear()
         done: list[str] = []
         for stored in self._gone(listed):
             self._give_up(stored)
             done.append(f"{stored.schema}.{stored.name} is not published any more: its rows are removed")
         for relation, stored, reason in self._changed(listed):
-            if stored is not None:
-                self._writer.finish_table_snapshot(self._version, stored.id, position=_just_after(reached))
             done.append(f"{relation.schema}.{relation.name} is copied: {reason}")
             if stored is None:
                 self._add(relation, str(relation.definition))
-            else:
-                self._renew(stored, relation, trusted=True)
+            elif self._renew(stored, relation, trusted=True).snapshot is SnapshotState.PENDING:
+                self._writer.delay_checkpoints(self._version, position=_just_after(reached))
         if self._skipped and not done:
             done.append("A table that changed back and forth is gone")
         self._skipped.clear()
@@ -156,13 +177,14 @@ class SourceTables:
             stored = self._add(relation, _known_definition(relation, ""))
         elif not _same_rows(stored, relation):
             stored = self._renew(stored, relation, trusted=False)
-        elif stored.snapshot is SnapshotState.PENDING and stored.progress is None and not stored.definition:
+        elif stored.snapshot is not SnapshotState.DONE and stored.progress is None and not stored.definition:
             # Announced by the stream when it was on no list: its definition is known only now.
             self._writer.replace_table(
                 stored.id,
                 relation_id=stored.relation_id,
                 key_columns=stored.key_columns,
                 definition=_known_definition(relation, ""),
+                snapshot=stored.snapshot,
             )
         self._applier.follow(relation, stored)
         self._columns[stored.id] = _columns(relation)
@@ -195,21 +217,37 @@ class SourceTables:
             relation_id=relation.id,
             key_columns=relation.key_columns,
             definition=definition,
+            snapshot=self._way_of_copying(relation),
         )
+
+    def _way_of_copying(self, relation: Relation | None) -> SnapshotState:
+        """How a table is copied whose rows at the next checkpoints may be some of the old and some of the new."""
+        beside = (
+            self._streams
+            and relation is not None
+            and relation.can_be_copied_beside
+            and relation.id
+            not in self._given_up  # under the old name its rows were there, and go at the next checkpoint
+        )
+        return SnapshotState.BESIDE if beside else SnapshotState.PENDING
 
     def _renew(self, stored: StoredTable, relation: Relation, *, trusted: bool) -> StoredTable:
         """Have the table copied again. `trusted`: the stream is known to publish it as `relation.definition` says from here on."""
         only_columns = str(relation.definition) != stored.definition and _only_columns_differ(stored, relation)
-        if not (trusted and only_columns and _same_rows(stored, relation)):
+        copied_over = trusted and only_columns and _same_rows(stored, relation)
+        if not copied_over:
             self._applier.remove_all(stored)
+        is_empty = stored.relation_id == NO_RELATION
+        way = self._way_of_copying(relation) if copied_over or is_empty else SnapshotState.PENDING
         failpoint("after-table-removed-before-replaced")
         definition = str(relation.definition) if trusted else _known_definition(relation, stored.definition)
         self._writer.replace_table(
-            stored.id, relation_id=relation.id, key_columns=relation.key_columns, definition=definition
+            stored.id, relation_id=relation.id, key_columns=relation.key_columns, definition=definition, snapshot=way
         )
         return self._find(relation) or stored
 
     def _give_up(self, stored: StoredTable) -> None:
+        self._given_up.add(stored.relation_id)
         self._applier.remove_all(stored)
         self._writer.replace_table(stored.id, relation_id=NO_RELATION, key_columns=(), definition="")
 
@@ -237,7 +275,9 @@ def _same_rows(stored: StoredTable, relation: Relation) -> bool:
 
 
 def _only_columns_differ(stored: StoredTable, relation: Relation) -> bool:
-    """Whether the same rows are published as before, so that copying over them leaves none behind."""
+    """Whether the same rows are published as before, under the same keys, so that copying over them leaves none behind."""
+    if not relation.key_columns:  # a row is known by all of its columns
+        return False
     return relation.definition is not None and stored.definition.split(" ")[1:] == list(relation.definition[1:])
 
 

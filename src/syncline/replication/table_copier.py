@@ -38,6 +38,7 @@ class TableCopier:
         `look_up`: storage has rows of the table that the copy is to replace.
         """
         name = f"{relation.schema}.{relation.name}"
+        published_later = look_up  # only a version's first copies find a slot that is newer than the publication
         self._status.phase = f"copying {name}"
         if (
             stored.progress is None and not look_up
@@ -56,7 +57,11 @@ class TableCopier:
             )
         rows = 0
         chunks = self._source.snapshot(
-            relation, slot_name=version.slot_name, resume=stored.progress, value_format=self._value_format
+            relation,
+            slot_name=version.slot_name,
+            resume=stored.progress,
+            value_format=self._value_format,
+            published_later=published_later,
         )
         async with contextlib.aclosing(chunks):
             async for chunk in chunks:

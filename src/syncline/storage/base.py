@@ -21,6 +21,7 @@ from syncline.storage.model import (
     OpChunk,
     OpRow,
     SnapshotProgress,
+    SnapshotState,
     StorageChanges,
     StorageSizes,
     StoredTable,
@@ -64,14 +65,21 @@ class StorageWriter(Protocol):
         relation_id: int,
         key_columns: Sequence[str],
         definition: str = "",
+        snapshot: SnapshotState = SnapshotState.PENDING,
     ) -> StoredTable:
-        """Record a source table whose snapshot is pending."""
+        """Record a source table whose copy has not begun."""
         ...
 
     def replace_table(
-        self, table_id: int, *, relation_id: int, key_columns: Sequence[str], definition: str = ""
+        self,
+        table_id: int,
+        *,
+        relation_id: int,
+        key_columns: Sequence[str],
+        definition: str = "",
+        snapshot: SnapshotState = SnapshotState.PENDING,
     ) -> None:
-        """The source has another table under this name, other keys or another definition: its snapshot is pending, from its begin."""
+        """The source has another table under this name, other keys or another definition: it is to be copied from its begin."""
         ...
 
     def save_snapshot_progress(self, table_id: int, progress: SnapshotProgress) -> None:
@@ -80,6 +88,10 @@ class StorageWriter(Protocol):
 
     def finish_table_snapshot(self, version: int, table_id: int, *, position: str) -> None:
         """All rows of the table are flushed. No checkpoint before `position` may become visible (reference 4, step 4)."""
+        ...
+
+    def delay_checkpoints(self, version: int, *, position: str) -> None:
+        """No checkpoint before `position` may become visible: what is flushed next holds rows as they were there."""
         ...
 
     def finish_snapshot(self, version: int) -> None:

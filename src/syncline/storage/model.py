@@ -57,7 +57,8 @@ class VersionState(enum.StrEnum):
 class SnapshotState(enum.StrEnum):
     """How far the initial copy of a source table is."""
 
-    PENDING = "pending"  # not begun, or to be begun again
+    PENDING = "pending"  # not begun, or to be begun again; the stream waits for it
+    BESIDE = "beside"  # under way beside the stream: what is copied becomes visible piece by piece, as of the checkpoint at hand
     DONE = "done"  # all rows copied; checkpoints are consistent from the version's `consistent_from` on
 
 
@@ -143,7 +144,10 @@ class Lookup(NamedTuple):
 
 
 class CurrentRow(NamedTuple):
-    """What storage remembers of a source row: where it stands, and the values that the source may leave out later."""
+    """What storage remembers of a source row: where it stands, and the values that the source may leave out later.
+
+    What is in `values` is the replicator's own business: storage gives back what it was given.
+    """
 
     memberships: tuple[Membership, ...]
     lookups: tuple[tuple[str, str], ...]  # name and output of each entry

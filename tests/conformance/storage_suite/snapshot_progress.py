@@ -55,6 +55,41 @@ class SnapshotProgressSuite:
         assert (stored.relation_id, stored.key_columns) == (8, ("a", "b"))
         writer.close()
 
+    def test_a_table_that_is_copied_beside_the_stream_is_one_until_it_is_done(self, storage: BucketStorage) -> None:
+        writer = storage.open_writer()
+        writer.start_version(10, sync_config="", slot_name="s", source_identity="i")
+        beside = SnapshotState.BESIDE
+        new = writer.add_table(10, schema="public", name="a", relation_id=7, key_columns=["id"], snapshot=beside)
+        replaced = added(writer)
+        writer.replace_table(replaced.id, relation_id=8, key_columns=["id"], snapshot=beside)
+        writer.save_snapshot_progress(new.id, SnapshotProgress(1, 2, 3, 4))
+        writer.close()
+        writer = storage.open_writer()
+        assert new.snapshot is beside
+        assert [stored.snapshot for stored in writer.tables(10)] == [beside, beside]
+        assert [stored.progress for stored in writer.tables(10)] == [SnapshotProgress(1, 2, 3, 4), None]
+        writer.finish_table_snapshot(10, new.id, position="A")
+        assert [stored.snapshot for stored in writer.tables(10)] == [SnapshotState.DONE, beside]
+        writer.close()
+
+    def test_no_checkpoint_is_visible_before_the_position_that_rows_were_copied_at(
+        self, storage: BucketStorage
+    ) -> None:
+        writer = storage.open_writer()
+        added(writer)
+        writer.finish_snapshot(10)
+        assert writer.commit(10, "B") is not None
+        writer.delay_checkpoints(10, position="D")
+        assert writer.commit(10, "C") is None
+        writer.delay_checkpoints(10, position="A")  # an earlier one takes nothing back
+        writer.close()
+        writer = storage.open_writer()
+        assert writer.commit(10, "C~") is None
+        reached = writer.commit(10, "D")
+        assert reached is not None
+        assert reached.position == "D"
+        writer.close()
+
     def test_the_definition_of_a_table_is_kept_until_it_is_replaced(self, storage: BucketStorage) -> None:
         writer = storage.open_writer()
         plain = added(writer)

@@ -79,8 +79,8 @@ class Replica:
         view = await self.reader.view(version.number, query)
         assert view is not None
         objects: dict[tuple[str, str, str], str] = {}
-        checksum = 0
         for bucket in (one.name for one in view.resolved.buckets):
+            checksum = 0
             for op in await self._ops(version.number, bucket, view.checkpoint.op_id):
                 checksum = (checksum + op.checksum) & 0xFFFFFFFF
                 place = (op.object_type or "", op.object_id or "", op.subkey or "")

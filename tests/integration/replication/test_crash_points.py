@@ -19,12 +19,15 @@ TABLE = "CREATE TABLE t (id text PRIMARY KEY, owner text, n int, note text)"
 OWNERS = ("ann", "bob")
 OF_COMPACTION = frozenset({"in-compaction"})  # runs once a minute at most
 OF_A_SWITCH = frozenset({"after-switch-before-drop", "after-slot-drop-before-version-drop"})
+OF_A_COPY_BESIDE = frozenset({"after-beside-flush-before-commit", "after-beside-progress"})
 OLD_CONFIG = SYNC_CONFIG.replace("id, n, note", "id, note")
 DEADLINE_S = 30.0  # seconds for a process to come to its crash point
 
 
-def change(database: ScratchDatabase, draw: random.Random, number: int) -> None:
-    """One transaction; now and then the table is emptied, or gets another identity."""
+def change(database: ScratchDatabase, draw: random.Random, number: int, *, beside: bool = False) -> None:
+    """One transaction; now and then the table is emptied, gets another column (and is copied beside the stream), or another identity
+    (and the stream waits for its copy). Not the last one where all of it is to happen `beside`.
+    """
     row, owner = f"r{draw.randrange(200)}", draw.choice(OWNERS)
     statement = draw.choice(
         [
@@ -38,7 +41,9 @@ def change(database: ScratchDatabase, draw: random.Random, number: int) -> None:
     database.execute(statement)
     if number % 7 == 6:
         database.execute("TRUNCATE t; INSERT INTO t SELECT 'r' || n, 'ann', n, 'again' FROM generate_series(1, 200) n")
-    if number % 20 == 19:  # each is a copy: more of them, and there would be nothing else
+    if number % 20 == 9:
+        database.execute(f"ALTER TABLE t ADD COLUMN c{number} int DEFAULT 1; UPDATE t SET n = n + 1 WHERE n % 3 = 0")
+    if number % 20 == 19 and not beside:  # each is a copy: more of them, and there would be nothing else
         identity = ("FULL", "DEFAULT")[number // 20 % 2]
         database.execute(f"ALTER TABLE t REPLICA IDENTITY {identity}; UPDATE t SET n = n + 1 WHERE n % 3 = 0")
 
@@ -53,7 +58,7 @@ async def crash(database: ScratchDatabase, folder: Path, failpoint: str, draw: r
         deadline_s = loop.time() + DEADLINE_S
         number = 0
         for number in itertools.count():
-            change(database, draw, number)
+            change(database, draw, number, beside=failpoint in OF_A_COPY_BESIDE)
             await asyncio.sleep(POLL_INTERVAL_S)
             if process.exit_status is not None:
                 break

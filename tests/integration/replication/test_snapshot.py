@@ -6,6 +6,7 @@ import pytest
 
 from syncline.errors import SourceError, SourceUnavailable
 from syncline.replication.postgres import snapshot as snapshot_module
+from syncline.replication.postgres import table_reading
 from syncline.replication.postgres.source import PostgresSource
 from syncline.sync_config.value_format import ValueFormat
 from syncline.testing.postgres import ScratchDatabase
@@ -27,7 +28,7 @@ async def test_chunks_are_bounded_and_tell_progress(
     database: ScratchDatabase, source: PostgresSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshot_module, "SNAPSHOT_RANGE_BLOCKS", 7)
-    monkeypatch.setattr(snapshot_module, "SNAPSHOT_CHUNK_ROWS", 1000)
+    monkeypatch.setattr(table_reading, "SNAPSHOT_CHUNK_ROWS", 1000)
     database.execute(f"{MANY} generate_series(1, 9001) n")
     (relation,) = await source.relations(ALL_TABLES)
     chunks = [chunk async for chunk in source.snapshot(relation)]
@@ -42,7 +43,7 @@ async def test_chunks_are_bounded_and_tell_progress(
 async def test_large_rows_come_in_smaller_chunks(
     database: ScratchDatabase, source: PostgresSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot_module, "SNAPSHOT_CHUNK_BYTES", 100_000)
+    monkeypatch.setattr(table_reading, "SNAPSHOT_CHUNK_BYTES", 100_000)
     database.execute("CREATE TABLE large (id int PRIMARY KEY, body text)")
     database.execute("INSERT INTO large SELECT n, repeat('x', 30000) FROM generate_series(1, 20) n")
     [relation] = [relation for relation in await source.relations(ALL_TABLES) if relation.name == "large"]

@@ -14,7 +14,7 @@ from pathlib import Path
 from syncline.replication import apply
 from syncline.replication.compactor import CompactionLimits
 from syncline.replication.job import DeployedConfig, ReplicationJob
-from syncline.replication.postgres import snapshot
+from syncline.replication.postgres import beside, snapshot
 from syncline.replication.postgres.source import PostgresSource
 from syncline.storage.sqlite import SqliteStorage
 from syncline.sync_config import compile_sync_config
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str]) -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stdout)
     apply.FLUSH_ROWS_MAX = 40
     snapshot.SNAPSHOT_RANGE_BLOCKS = 1
+    beside.BESIDE_FIRST_BLOCKS, beside.BESIDE_CHUNK_ROWS = 1, 7
     dsn, folder, config = arguments
     asyncio.run(_replicate(dsn, Path(folder), Path(config).read_text()))
 

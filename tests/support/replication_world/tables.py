@@ -48,6 +48,7 @@ class WorldTable:
     identity: Identity
     two_key_columns: bool
     columns: dict[str, str]  # name -> key of COLUMN_TYPES
+    is_late: bool = False  # not made yet: only when the replicator streams
 
     @property
     def can_change(self) -> bool:
@@ -92,7 +93,7 @@ class WorldTable:
 
 
 def draw_tables(draw: random.Random) -> list[WorldTable]:
-    """Two to four tables, at least one with a key; each identity comes up often."""
+    """Two to four tables, at least one with a key, and one more that is made later; each identity comes up often."""
     tables: list[WorldTable] = []
     keyed = draw.choice([Identity.DEFAULT, Identity.INDEX])
     others = draw.sample([identity for identity in Identity if identity is not keyed], draw.randint(1, 3))
@@ -102,4 +103,6 @@ def draw_tables(draw: random.Random) -> list[WorldTable]:
         columns = {f"{kind}_{index}": kind for index, kind in enumerate(kinds)}
         two = identity is Identity.DEFAULT and draw.random() < 0.4
         tables.append(WorldTable(f"t{number}", identity, two, columns))
-    return tables
+    late = draw.choice([Identity.DEFAULT, Identity.INDEX, Identity.FULL])
+    kinds = {"large_0": "large", "integer_1": "integer"}
+    return [*tables, WorldTable("late", late, two_key_columns=False, columns=kinds, is_late=True)]

@@ -62,7 +62,7 @@ class TransactionWriter:
     def large_transaction(self) -> str:
         """A transaction of more rows than one flush holds, over two tables."""
         self.counts["large"] += 1
-        tables = self._draw.sample(self._tables, 2)
+        tables = self._draw.sample(self._made(), 2)
         return "; ".join(["BEGIN", *(self.insert_many(table, LARGE_ROWS) for table in tables), "COMMIT"])
 
     def insert_many(self, table: WorldTable, rows: int) -> str:
@@ -84,13 +84,32 @@ class TransactionWriter:
     def change_identity(self) -> str:
         """A table with a key is named by whole rows from now on, or by its key again; a row change makes it known."""
         self.counts["identity changed"] += 1
-        table = self._draw.choice([table for table in self._tables if table.has_key])
+        table = self._draw.choice([table for table in self._made() if table.has_key])
         self._named_by_rows ^= {table.name}
         identity = "FULL" if table.name in self._named_by_rows else table.key_identity
         return f"ALTER TABLE {table.name} REPLICA IDENTITY {identity}; {self.insert_many(table, 1)}"
 
+    def copied_beside(self) -> str:
+        """What has a table copied while the stream goes on: the late table is made, or a table gets a column that its rows have."""
+        late = [table for table in self._tables if table.is_late]
+        if late:
+            late[0].is_late = False
+            self.counts["table made"] += 1
+            return f"BEGIN; {late[0].create_sql()} COMMIT; {self.insert_many(late[0], 150)}"
+        self.counts["column added"] += 1
+        keyed = [table for table in self._made() if table.has_key]  # the others are copied while the stream waits
+        table = self._draw.choice(keyed if self._draw.random() < 0.8 else self._made())
+        name = f"integer_{len(table.columns)}"
+        default = self._draw.randint(0, 99)
+        sql = f"ALTER TABLE {table.name} ADD COLUMN {name} int DEFAULT {default}"
+        table.columns[name] = "integer"
+        return f"{sql}; {self.insert_many(table, 1)}"
+
+    def _made(self) -> list[WorldTable]:
+        return [table for table in self._tables if not table.is_late]
+
     def _change(self) -> str:
-        table = self._draw.choice(self._tables)
+        table = self._draw.choice(self._made())
         kinds = ["insert"] * 4 + (["update"] * 5 + ["key"] * 2 + ["delete"] * 2 if table.can_change else ["insert"])
         kind = self._draw.choice([*kinds, "truncate"] if self._draw.random() < 0.2 else kinds)
         if kind == "truncate":

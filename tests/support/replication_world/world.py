@@ -46,6 +46,8 @@ _OF_A_NEW_VERSION = frozenset(
 """Failpoints that are passed when the sync config has changed."""
 _OF_A_SWITCH = frozenset({"after-switch-before-drop", "after-slot-drop-before-version-drop"})
 _OF_AN_IDENTITY = "after-table-removed-before-replaced"
+_BESIDE = frozenset({"after-beside-flush-before-commit", "after-beside-progress"})
+COLUMNS_MAX = 35  # added by a run: each has a table copied
 
 
 @dataclass(slots=True)
@@ -88,14 +90,15 @@ class _World:
         self._storage = SqliteStorage(folder / "storage")
         self._reader = self._storage.open_reader()
         self._watcher = Watcher(self._reader)
-        created = "".join(table.create_sql() for table in self._tables)
+        made = [table for table in self._tables if not table.is_late]
+        created = "".join(table.create_sql() for table in made)
         self._database.execute(f"{created} CREATE PUBLICATION powersync FOR ALL TABLES")
-        for table in self._tables:
+        for table in made:
             self._database.execute(self._writer.insert_many(table, FIRST_ROWS))
 
     async def live_until(self, failpoint: str) -> None:
         """One life of the replicator, among changes, until it crashes at the failpoint."""
-        if failpoint in _OF_A_SWITCH:  # needs a version that serves already
+        if failpoint in _OF_A_SWITCH or failpoint in _BESIDE:  # needs a version that serves already
             await self._serve_something()
         if failpoint in _OF_A_NEW_VERSION or self._config_number == 0:
             self._config_number += 1
@@ -112,20 +115,44 @@ class _World:
     async def settle(self) -> None:
         """A last life without crashes: at its end the buckets hold exactly the rows of the queries."""
         self._start("")
+        await asyncio.to_thread(self._database.execute, self._writer.copied_beside())
         for _ in range(3):
             await self._step("")
+        await self._copied()
         for table in self._tables:  # an oracle over empty sets proves nothing
             self._database.execute(self._writer.insert_many(table, 6))
         await self._caught_up()
-        for table in self._tables:
-            expected = [(json.loads(row), owner) for row, owner in self._database.execute(table.rows_sql())]
-            await self._compare(table, f"{table.name}_all", "ann", [row for row, _ in expected])
-            for user in USERS:
-                await self._compare(
-                    table, f"{table.name}_mine", user, [row for row, owner in expected if owner == user]
-                )
+        differences = await self._differences()
+        assert not differences, differences
         self.report.changes = self._writer.counts
         self.report.looks = self._watcher.counts
+
+    async def _copied(self) -> None:
+        """Wait until what is copied beside the stream is complete."""
+        differences = ""
+
+        async def agree() -> bool:
+            nonlocal differences
+            await self._caught_up()
+            differences = await self._differences()
+            return not differences
+
+        try:
+            await eventually(agree, timeout_s=SETTLE_MAX_S, what="all tables are copied")
+        except AssertionError:
+            assert not differences, f"{differences}{self._output()}"
+            raise
+
+    async def _differences(self) -> str:
+        """What sets the buckets apart from the rows of the queries, for a person; empty where nothing does."""
+        found = ""
+        for table in self._tables:
+            expected = [(json.loads(row), owner) for row, owner in self._database.execute(table.rows_sql())]
+            found += await self._compare(table, f"{table.name}_all", "ann", [row for row, _ in expected])
+            for user in USERS:
+                mine = [row for row, owner in expected if owner == user]
+                found += await self._compare(table, f"{table.name}_mine", user, mine)
+        return found
 
     async def close(self) -> None:
         """End the replicator and the readers."""
@@ -140,13 +167,18 @@ class _World:
         if failpoint == _OF_AN_IDENTITY and draw.random() < 0.5:
             script = self._writer.change_identity()
         elif failpoint == "in-truncate" and draw.random() < 0.5:
-            table = draw.choice(self._tables)
+            table = draw.choice([table for table in self._tables if not table.is_late])
             script = f"{self._writer.insert_many(table, 60)}; {self._writer.truncate(table)}"
+        elif draw.random() < (0.08 if failpoint in _BESIDE else 0.03) and self._columns_added() < COLUMNS_MAX:
+            script = self._writer.copied_beside()
         elif draw.random() < 0.1:
             script = self._writer.large_transaction()
         await asyncio.to_thread(self._database.execute, script)
         await self._look()
         await asyncio.sleep(draw.random() * POLL_INTERVAL_S * 4)  # lets the replicator get anywhere between two changes
+
+    def _columns_added(self) -> int:
+        return self._writer.counts["column added"]
 
     async def _look(self) -> Checkpoint | None:
         try:
@@ -176,14 +208,16 @@ class _World:
 
         await eventually(reached, timeout_s=SETTLE_MAX_S, what=f"seed {self.report.seed}: replication passes {head}")
 
-    async def _compare(self, table: WorldTable, stream: str, user: str, expected: list[dict[str, Any]]) -> None:
+    async def _compare(self, table: WorldTable, stream: str, user: str, expected: list[dict[str, Any]]) -> str:
         found = [json.loads(data) for data in await self._watcher.rows(stream, user)]
-        assert _sorted(found) == _sorted(expected), (
+        self.report.rows_compared += len(expected)
+        if _sorted(found) == _sorted(expected):
+            return ""
+        return (
             f"seed {self.report.seed}: {stream} of {user} ({table.identity}) differs:\n"
             f"only here: {_short([row for row in found if row not in expected])}\n"
-            f"missing: {_short([row for row in expected if row not in found])}"
+            f"missing: {_short([row for row in expected if row not in found])}\n"
         )
-        self.report.rows_compared += len(expected)
 
     # The replicator
 

@@ -41,10 +41,11 @@ _logical = struct.Struct(">BQ").unpack_from
 
 
 class Begin(NamedTuple):
-    """A transaction begins; `final_lsn` is where its commit stands."""
+    """A transaction begins; `final_lsn` is where its commit stands, `transaction` its 32-bit id."""
 
     final_lsn: int
     commit_time_ms: int
+    transaction: int
 
 
 class Commit(NamedTuple):
@@ -142,8 +143,8 @@ def _decode_row(data: bytes, start: int, decoders: Mapping[int, TupleDecoder]) -
 
 
 def _decode_begin(data: bytes, position: int) -> Begin:
-    final_lsn, time_us, _xid = _begin(data, position)
-    return Begin(final_lsn, _POSTGRES_EPOCH_MS + time_us // 1000)
+    final_lsn, time_us, transaction = _begin(data, position)
+    return Begin(final_lsn, _POSTGRES_EPOCH_MS + time_us // 1000, transaction)
 
 
 def _decode_commit(data: bytes, position: int) -> Commit:

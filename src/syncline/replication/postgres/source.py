@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import replace
 
 import psycopg
 
 from syncline.errors import SlotLost
+from syncline.protocol.bucket_names import SyncValue
+from syncline.replication.postgres.beside import copy_beside, rows_by_key, wait_for_writers
 from syncline.replication.postgres.catalog import PublishedTable, TypeCatalog, published_tables, with_definition
 from syncline.replication.postgres.checks import check_source
 from syncline.replication.postgres.connection import Row, connect, source_errors
@@ -25,7 +28,7 @@ from syncline.replication.postgres.slot import (
 )
 from syncline.replication.postgres.snapshot import copy_table
 from syncline.replication.postgres.stream import ReplicationStream
-from syncline.replication.source import Relation, SlotState, SnapshotChunk, SourceEvent
+from syncline.replication.source import ROWS_ASKED_MAX, Relation, SlotState, SnapshotChunk, SourceEvent
 from syncline.storage.model import SnapshotProgress
 from syncline.sync_config.plan import TablePattern
 from syncline.sync_config.value_format import EDITION_3_FORMAT, ValueFormat
@@ -138,19 +141,44 @@ class PostgresSource:
         slot_name: str = "",
         resume: SnapshotProgress | None = None,
         value_format: ValueFormat = EDITION_3_FORMAT,
+        published_later: bool = False,
+        beside: bool = False,
     ) -> AsyncGenerator[SnapshotChunk]:
         """Copy the table's rows; `relation` is one that `relations` returned."""
         table = self._published.get(relation.id) or PublishedTable(relation, None)
         connection = await connect(self._conninfo, application_name=f"{self._application_name} snapshot")
         with source_errors():
             try:
-                slot_xmin = await catalog_xmin(connection, slot_name) if slot_name else ""
-                chunks = copy_table(
-                    connection, table, self._catalog.types, value_format, slot_xmin=slot_xmin, resume=resume
-                )
+                if published_later and resume is None:
+                    await wait_for_writers(connection, relation)
+                types = self._catalog.types
+                if beside:
+                    chunks = copy_beside(connection, table, types, value_format, resume=resume)
+                else:
+                    slot_xmin = await catalog_xmin(connection, slot_name) if slot_name else ""
+                    chunks = copy_table(connection, table, types, value_format, slot_xmin=slot_xmin, resume=resume)
                 async with contextlib.aclosing(chunks):
                     async for chunk in chunks:
                         yield chunk
+            finally:
+                await connection.close()
+
+    async def rows(
+        self,
+        relation: Relation,
+        keys: Sequence[tuple[SyncValue, ...]],
+        *,
+        value_format: ValueFormat = EDITION_3_FORMAT,
+    ) -> list[tuple[SyncValue, ...]]:
+        """The published rows that have these keys now."""
+        assert len(keys) <= ROWS_ASKED_MAX, "callers ask in parts"
+        table = self._published.get(relation.id) or PublishedTable(relation, None)
+        with source_errors():
+            connection = await connect(self._conninfo, application_name=f"{self._application_name} rows")
+            try:
+                return await rows_by_key(
+                    connection, replace(table, relation=relation), self._catalog.types, value_format, keys
+                )
             finally:
                 await connection.close()
 

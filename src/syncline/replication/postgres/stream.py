@@ -87,6 +87,7 @@ class ReplicationStream:
         self._key_indexes: dict[int, tuple[int, ...]] = {}
         self._in_transaction = False
         self._commit_position = ""  # of the transaction at hand
+        self._transaction = 0  # its id
         self._has_changes = False  # the transaction at hand, of tables that are followed
         self._has_marker = False  # the transaction at hand, one of ours
         self._acknowledged = 0
@@ -188,7 +189,7 @@ class ReplicationStream:
             batch.append(self._row_change(message))
         elif isinstance(message, Begin):
             self._in_transaction, self._has_changes, self._has_marker = True, False, False
-            self._commit_position = lsn_text(message.final_lsn)
+            self._commit_position, self._transaction = lsn_text(message.final_lsn), message.transaction
         elif isinstance(message, Commit):
             self._in_transaction = False
             batch.append(self._end_of_transaction(message))
@@ -214,7 +215,7 @@ class ReplicationStream:
         """
         position = lsn_text(commit.end_lsn)
         if self._has_changes:
-            return TransactionEnd(position, commit.commit_time_ms)
+            return TransactionEnd(position, commit.commit_time_ms, self._transaction)
         return Marker(position, ours=self._has_marker)
 
     def _row_change(self, message: RowMessage) -> RowChange:

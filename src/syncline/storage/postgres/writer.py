@@ -47,6 +47,7 @@ _REPLACE_TABLE = """
 UPDATE {schema}.source_table SET relation_id = %s, key_columns = %s, definition = %s, snapshot = %s, progress = NULL
  WHERE id = %s
 """
+_DELAY = "UPDATE {schema}.version SET consistent_from = greatest(consistent_from, %s) WHERE number = %s"
 # One statement, and the whole transaction: whether a checkpoint may be visible is decided on the row that it changes. No row comes
 # back where the lease is another's. The first visible checkpoint of a version stops the others.
 _COMMIT = """
@@ -128,19 +129,24 @@ class PostgresWriter:
         relation_id: int,
         key_columns: Sequence[str],
         definition: str = "",
+        snapshot: SnapshotState = SnapshotState.PENDING,
     ) -> StoredTable:
-        """Record a source table whose snapshot is pending."""
-        state = SnapshotState.PENDING
-        values = (version, schema, name, relation_id, list(key_columns), definition, state.value)
+        """Record a source table whose copy has not begun."""
+        values = (version, schema, name, relation_id, list(key_columns), definition, snapshot.value)
         table_id = self._connection.write(lambda transaction: transaction.one(_ADD_TABLE, values)[0])
-        return StoredTable(table_id, schema, name, relation_id, tuple(key_columns), state, definition=definition)
+        return StoredTable(table_id, schema, name, relation_id, tuple(key_columns), snapshot, definition=definition)
 
     def replace_table(
-        self, table_id: int, *, relation_id: int, key_columns: Sequence[str], definition: str = ""
+        self,
+        table_id: int,
+        *,
+        relation_id: int,
+        key_columns: Sequence[str],
+        definition: str = "",
+        snapshot: SnapshotState = SnapshotState.PENDING,
     ) -> None:
-        """The source has another table under this name, other keys or another definition: its snapshot is pending again."""
-        pending = SnapshotState.PENDING.value
-        self._execute(_REPLACE_TABLE, (relation_id, list(key_columns), definition, pending, table_id))
+        """The source has another table under this name, other keys or another definition: it is to be copied from its begin."""
+        self._execute(_REPLACE_TABLE, (relation_id, list(key_columns), definition, snapshot.value, table_id))
 
     def save_snapshot_progress(self, table_id: int, progress: SnapshotProgress) -> None:
         """Remember how far a table's copy is."""
@@ -152,10 +158,13 @@ class PostgresWriter:
         def finish(transaction: WriteTransaction) -> None:
             table = "UPDATE {schema}.source_table SET snapshot = %s, progress = NULL WHERE id = %s"
             transaction.execute(table, (SnapshotState.DONE.value, table_id))
-            consistent = "UPDATE {schema}.version SET consistent_from = greatest(consistent_from, %s) WHERE number = %s"
-            transaction.execute(consistent, (position, version))
+            transaction.execute(_DELAY, (position, version))
 
         self._connection.write(finish)
+
+    def delay_checkpoints(self, version: int, *, position: str) -> None:
+        """No checkpoint before `position` may become visible."""
+        self._execute(_DELAY, (position, version))
 
     def finish_snapshot(self, version: int) -> None:
         """All tables of the version are copied."""

@@ -95,25 +95,31 @@ class VersionWriter(WriterConnection):
         relation_id: int,
         key_columns: Sequence[str],
         definition: str = "",
+        snapshot: SnapshotState = SnapshotState.PENDING,
     ) -> StoredTable:
-        """Record a source table whose snapshot is pending."""
-        pending = SnapshotState.PENDING
+        """Record a source table whose copy has not begun."""
         with self._transaction():
             table_id = self._connection.execute(
                 "INSERT INTO source_table (version, schema, name, relation_id, key_columns, snapshot, definition)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
-                (version, schema, name, relation_id, _names(key_columns), pending.value, definition),
+                (version, schema, name, relation_id, _names(key_columns), snapshot.value, definition),
             ).get
-        return StoredTable(table_id, schema, name, relation_id, tuple(key_columns), pending, definition=definition)
+        return StoredTable(table_id, schema, name, relation_id, tuple(key_columns), snapshot, definition=definition)
 
     def replace_table(
-        self, table_id: int, *, relation_id: int, key_columns: Sequence[str], definition: str = ""
+        self,
+        table_id: int,
+        *,
+        relation_id: int,
+        key_columns: Sequence[str],
+        definition: str = "",
+        snapshot: SnapshotState = SnapshotState.PENDING,
     ) -> None:
-        """The source has another table under this name, other keys or another definition: its snapshot is pending, from its start."""
+        """The source has another table under this name, other keys or another definition: it is to be copied from its begin."""
         with self._transaction():
             self._connection.execute(
                 "UPDATE source_table SET relation_id = ?, key_columns = ?, snapshot = ?, definition = ? WHERE id = ?",
-                (relation_id, _names(key_columns), SnapshotState.PENDING.value, definition, table_id),
+                (relation_id, _names(key_columns), snapshot.value, definition, table_id),
             )
             self._set_progress(table_id, None)
 
@@ -129,9 +135,12 @@ class VersionWriter(WriterConnection):
                 "UPDATE source_table SET snapshot = ? WHERE id = ?", (SnapshotState.DONE.value, table_id)
             )
             self._set_progress(table_id, None)
-            self._connection.execute(
-                "UPDATE version SET consistent_from = max(consistent_from, ?) WHERE number = ?", (position, version)
-            )
+            self._delay(version, position)
+
+    def delay_checkpoints(self, version: int, *, position: str) -> None:
+        """No checkpoint before `position` may become visible."""
+        with self._transaction():
+            self._delay(version, position)
 
     def finish_snapshot(self, version: int) -> None:
         """All tables of the version are copied."""
@@ -173,6 +182,11 @@ class VersionWriter(WriterConnection):
 
     def _stop(self, version: int) -> None:
         self._connection.execute("UPDATE version SET state = ? WHERE number = ?", (VersionState.STOPPED.value, version))
+
+    def _delay(self, version: int, position: str) -> None:
+        self._connection.execute(
+            "UPDATE version SET consistent_from = max(consistent_from, ?) WHERE number = ?", (position, version)
+        )
 
     def _set_progress(self, table_id: int, progress: SnapshotProgress | None) -> None:
         self._connection.execute(

@@ -56,7 +56,7 @@ def as_fields(row: Row) -> list[object]:
 
 @given(lsn=lsns, time_ms=times_ms)
 def test_the_frame_of_a_transaction_is_decoded(lsn: int, time_ms: int) -> None:
-    assert decode_message(encode_begin(lsn, time_ms), 0, {}) == Begin(lsn, time_ms)
+    assert decode_message(encode_begin(lsn, time_ms), 0, {}) == Begin(lsn, time_ms, 7)
     assert decode_message(b"head" + encode_commit(lsn, time_ms), 4, {}) == Commit(lsn, time_ms)
 
 
