@@ -16,6 +16,7 @@ from typing import cast
 from syncline.failpoints import failpoint
 from syncline.protocol.bucket_names import SyncValue
 from syncline.protocol.ops import OpType, put_checksum, remove_checksum
+from syncline.replication.custom_write_checkpoints import CustomCheckpointFeed, RowFeed
 from syncline.replication.limits import (
     EVALUATED_ROWS_MAX,
     FLUSH_BYTES_MAX,
@@ -38,6 +39,7 @@ from syncline.storage.model import (
     row_key_prefix,
     subkey_text,
 )
+from syncline.sync_config.evaluation.values import EvaluationError
 from syncline.sync_config.plan import RowEvaluation, RowEvaluator, SyncPlan
 
 __all__ = ["ChangeApplier", "TableNeedsCopy"]
@@ -78,6 +80,7 @@ class FollowedTable:
     key_indexes: tuple[int, ...]
     large_texts: ValueGetter  # values of the columns that may be stored out of line as they are
     large_others: ValueGetter  # and of those that may take more there than their text shows
+    checkpoint_feed: RowFeed | None  # where the table holds write checkpoints of the app's own
     columns_mark: str  # stands before the values that are kept: those of other columns must not be taken for them
 
     def key(self, values: Sequence[SyncValue]) -> bytes:
@@ -103,6 +106,7 @@ class ChangeApplier:
         self._writer = writer
         self._version = version
         self._plan = plan
+        self._feed = CustomCheckpointFeed(plan.events)
         self._tables: dict[int, FollowedTable] = {}
         self._batch = FlushBatch()
         self._batch_rows = 0
@@ -131,6 +135,7 @@ class ChangeApplier:
             key_indexes=_key_indexes(relation),
             large_texts=_getter(relation, stored_as_text=True),
             large_others=_getter(relation, stored_as_text=False),
+            checkpoint_feed=self._feed.of_table(relation.schema, relation.name, relation.column_names),
             columns_mark=relation.columns_mark,
         )
 
@@ -359,10 +364,21 @@ class ChangeApplier:
             memberships[Membership(bucket, object_type, object_id)] = None
             self._batch_bytes += len(data)
         lookups = tuple((entry.lookup, entry.output) for entry in evaluation.lookups)
+        if table.checkpoint_feed is not None:
+            self._note_checkpoint(table, table.checkpoint_feed, row)
         if current is not None:
             self._take_back(stored, key, subkey, current, memberships)
         self._write_lookups(stored, key, current.lookups if current is not None else (), lookups)
         self._keep(stored, key, CurrentRow(tuple(memberships), lookups, self._values_to_keep(table, row)))
+
+    def _note_checkpoint(self, table: FollowedTable, feed: RowFeed, row: tuple[SyncValue, ...]) -> None:
+        try:
+            found = feed(row)
+        except EvaluationError as exc:
+            self._report(table, [str(exc)])
+            return
+        if found is not None:
+            self._batch.custom_write_checkpoints[found.user_key] = found.value
 
     def _remove(self, stored: StoredTable, key: bytes, current: CurrentRow | None) -> None:
         if current is None:
@@ -393,8 +409,11 @@ class ChangeApplier:
         entries += [Lookup(stored.id, key, lookup, None) for lookup in known if lookup not in present]
 
     def _values_to_keep(self, table: FollowedTable, row: tuple[SyncValue, ...]) -> tuple[SyncValue, ...] | None:
-        size = TEXT_BYTES * sum(map(_len, filter(None, table.large_texts(row))))
-        size += OTHER_BYTES * sum(map(_len, filter(None, table.large_others(row))))
+        texts = table.large_texts(row)
+        others = OTHER_BYTES * sum(map(_len, filter(None, table.large_others(row))))
+        size = others + TEXT_BYTES * sum(map(_len, filter(None, texts)))
+        if size >= TOAST_FROM_BYTES:  # it may be: count what is known to be smaller
+            size = others + sum(map(_stored_bytes, filter(None, texts)))
         if size < TOAST_FROM_BYTES and table.stored.id not in self._keep_all_values:
             return None
         self._batch_bytes += size
@@ -442,6 +461,12 @@ def _getter(relation: Relation, *, stored_as_text: bool) -> ValueGetter:
 def _filled(row: tuple[RowValue, ...], known: tuple[SyncValue, ...]) -> tuple[SyncValue, ...]:
     """The row with the values that were left out taken from another state of it."""
     return tuple([known[index] if value is UNCHANGED else value for index, value in enumerate(row)])
+
+
+def _stored_bytes(value: SyncValue) -> int:
+    """At most so many bytes a text or blob takes where it is stored as it is."""
+    assert isinstance(value, (str, bytes)), "types that may be stored out of line give texts and blobs"
+    return len(value) * (1 if isinstance(value, bytes) or value.isascii() else TEXT_BYTES)
 
 
 def _remove_fields(membership: Membership, subkey: str) -> tuple[str, OpType, str, str, int, str, None]:

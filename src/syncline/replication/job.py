@@ -24,11 +24,11 @@ from syncline.failpoints import failpoint
 from syncline.replication.apply import ChangeApplier, TableNeedsCopy
 from syncline.replication.beside import BesideCopier
 from syncline.replication.compactor import CompactionLimits, Compactor
+from syncline.replication.custom_write_checkpoints import CustomCheckpointFeed
 from syncline.replication.limits import (
     ACKNOWLEDGE_INTERVAL_S,
     BESIDE_TRANSACTIONS_MAX,
     HEARTBEAT_INTERVAL_S,
-    IDLE_COMMIT_INTERVAL_S,
     PUBLICATION_INTERVAL_S,
     RETRY_DELAY_MAX_S,
     RETRY_DELAY_MIN_S,
@@ -93,6 +93,7 @@ class ReplicationJob:
         self._source = source
         self._writer = writer
         self._plan = config.plan
+        self._patterns = CustomCheckpointFeed(config.plan.events).followed(config.plan.table_patterns)
         self._on_checkpoint = on_checkpoint
         self._heartbeat_interval_s = heartbeat_interval_s
         self._compaction = compaction
@@ -105,6 +106,7 @@ class ReplicationJob:
             plan=config.plan,
             slot_name_prefix=slot_name_prefix,
             status=self.status,
+            number=config.number,
         )
         self._copier = TableCopier(source, writer, self.status, config.plan.value_format)
         self._acknowledged = ""
@@ -115,7 +117,6 @@ class ReplicationJob:
         self._snapshot_done = False
         self._streaming = asyncio.Event()
         self._look_soon = asyncio.Event()  # at the publication
-        self._last_idle_commit_s = 0.0
         self._last_heartbeat_s = 0.0
         self._last_slot_look_s = 0.0
 
@@ -175,7 +176,7 @@ class ReplicationJob:
 
         Returns the tables that are to be copied beside the stream.
         """
-        relations = await self._source.relations(self._plan.table_patterns)
+        relations = await self._source.relations(self._patterns)
         pending, beside = tables.begin(relations, await self._source.head(), streams=self._snapshot_done)
         self.status.unpublished = tables.unpublished()
         if not relations:
@@ -206,7 +207,7 @@ class ReplicationJob:
         # Positions of the run before may be another source's; and a new walsender has to be told anew.
         self._committed, self._acknowledged = after, ""
         plan = self._plan
-        stream = self._source.stream(version.slot_name, plan.table_patterns, after, value_format=plan.value_format)
+        stream = self._source.stream(version.slot_name, self._patterns, after, value_format=plan.value_format)
         copier = self._beside = BesideCopier(
             self._source,
             self._writer,
@@ -266,12 +267,8 @@ class ReplicationJob:
         applier.add(changes)  # of a transaction that is still open: flushed when it fills a batch, or at its end
 
     def _commit_marker(self, version: Version, tables: SourceTables, marker: Marker) -> None:
-        """A position without data: ours always counts, another's at most once a second (the log moves, nothing is new)."""
-        now_s = time.monotonic()
-        if not marker.ours and now_s - self._last_idle_commit_s < IDLE_COMMIT_INTERVAL_S:
-            return
-        self._last_idle_commit_s = now_s
-        if marker.position > self._committed:
+        """A position without data. Only a marker of ours is found again in the log, which tells whether it is still the same log."""
+        if marker.ours and marker.position > self._committed:
             self._reach(version, tables, marker.position)
 
     def _reach(self, version: Version, tables: SourceTables, position: str) -> None:
@@ -285,6 +282,7 @@ class ReplicationJob:
     def _commit(self, version: Version, position: str) -> None:
         checkpoint = self._writer.commit(version.number, position)
         self._committed = position
+        self._versions.reached(version.number, position)
         if checkpoint is not None:
             failpoint("after-commit-before-notify")
             if self._compactor is not None:
@@ -309,7 +307,7 @@ class ReplicationJob:
                     await self._look_soon.wait()
             self._look_soon.clear()
             await self._source.check()
-            relations = await self._source.relations(self._plan.table_patterns)
+            relations = await self._source.relations(self._patterns)
             listed_at = await self._source.head()
             if self._streaming.is_set() and tables.heard(relations, listed_at):
                 await self._source.emit_marker()  # the stream has to pass the position, also where nobody writes

@@ -15,7 +15,6 @@ __all__ = [
     "FLUSH_BYTES_MAX",
     "FLUSH_ROWS_MAX",
     "HEARTBEAT_INTERVAL_S",
-    "IDLE_COMMIT_INTERVAL_S",
     "PUBLICATION_INTERVAL_S",
     "RETRY_DELAY_MAX_S",
     "RETRY_DELAY_MIN_S",
@@ -41,7 +40,6 @@ DROP_ROWS_MAX = 5_000  # rows of a replaced version deleted at a time: about 20 
 DROP_PAUSE_S = 0.05  # seconds between them
 TRUNCATE_PAGE_ROWS = 2000  # rows removed per storage transaction by a TRUNCATE
 ACKNOWLEDGE_INTERVAL_S = 1.0  # seconds between commits that reach the disk; the source keeps its log until then
-IDLE_COMMIT_INTERVAL_S = 1.0  # seconds between positions stored for a source where only others write
 RETRY_DELAY_MIN_S = 0.2  # seconds until the first new attempt after the source failed
 RETRY_DELAY_MAX_S = 3.0  # seconds: above this a healed source would wait too long for us
 TOAST_FROM_BYTES = 2000

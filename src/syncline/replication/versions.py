@@ -10,6 +10,7 @@ import time
 
 from syncline.failpoints import failpoint
 from syncline.replication.apply import ChangeApplier
+from syncline.replication.custom_write_checkpoints import CustomCheckpointFeed
 from syncline.replication.limits import ACKNOWLEDGE_INTERVAL_S, DROP_PAUSE_S, DROP_ROWS_MAX, ERROR_TOLD_INTERVAL_S
 from syncline.replication.source import SlotState, Source
 from syncline.replication.source_tables import SourceTables
@@ -18,13 +19,15 @@ from syncline.storage.base import StorageWriter
 from syncline.storage.model import Version, VersionState, draw_version_number
 from syncline.sync_config.plan import SyncPlan
 
-__all__ = ["VersionChooser"]
+__all__ = ["BEING_REPLACED", "VersionChooser"]
 
 log = logging.getLogger(__name__)
 
+BEING_REPLACED = "It is being replaced: "  # what the recorded error of the version that still serves begins with
+
 
 class VersionChooser:
-    """Chooses, makes and drops versions of one sync config."""
+    """Chooses, makes and drops versions of one sync config. `number`: see `DeployedConfig`."""
 
     def __init__(
         self,
@@ -35,14 +38,18 @@ class VersionChooser:
         plan: SyncPlan,
         slot_name_prefix: str,
         status: JobStatus,
+        number: int = 0,
     ) -> None:
         self._source = source
         self._writer = writer
         self._sync_config = sync_config
         self._plan = plan
+        self._patterns = CustomCheckpointFeed(plan.events).followed(plan.table_patterns)
         self._slot_name_prefix = slot_name_prefix
+        self._number = number
         self._status = status
         self._wait_told_s = -math.inf  # when we said what a slot waits for
+        self._reached: dict[int, str] = {}  # by version, what this process has made visible
 
     async def choose(self) -> Version:
         """The version to go on with, or a new one; versions that are out of use are dropped with their slots."""
@@ -60,9 +67,13 @@ class VersionChooser:
                 log.warning(
                     "Version %d is replaced: %s", version.number, reason, extra={"event": "replication.replace"}
                 )
-                self._writer.record_error(version.number, f"It is being replaced: {reason}")
+                self._writer.record_error(version.number, f"{BEING_REPLACED}{reason}")
         await self._name_orphaned_slots()
         return chosen or await self._start(identity)
+
+    def reached(self, number: int, position: str) -> None:
+        """The version is visible up to here. A storage that knows of less later was set back, and clients are ahead of it."""
+        self._reached[number] = position
 
     async def drop_replaced(self) -> None:
         """Drop what was replaced, in steps, whenever there is something. Runs until cancelled."""
@@ -101,22 +112,28 @@ class VersionChooser:
             return "it was replaced"
         if version.sync_config != self._sync_config:
             return "the sync config has changed"
+        if version.number < self._number:
+            return "the sync config was deployed again"
         if version.source_identity != identity:
             return "the source is another database, or was restored"
         if await self._source.slot_state(version.slot_name) is not SlotState.VALID:
             return "[PSYNC_S1146] its replication slot is gone"
-        if self._writer.position(version.number) > await self._source.head():
+        position = self._writer.position(version.number)
+        if position < self._reached.get(version.number, ""):
+            return "its storage was restored to an earlier state"
+        if position > await self._source.head():
             return "the source's log is behind what was replicated: it was restored"
         return ""
 
     async def _start(self, identity: str) -> Version:
         """Make a version and its slot. Its tables are recorded before the slot is made: what is altered from then on shows."""
-        relations = await self._source.relations(self._plan.table_patterns)
-        number = draw_version_number(
-            now_ms=time.time_ns() // 1_000_000,
-            random_bits=random.getrandbits(10),
-            above=self._writer.highest_version_number(),
-        )
+        relations = await self._source.relations(self._patterns)
+        highest = self._writer.highest_version_number()
+        number = self._number  # who deployed was told the name of its slot
+        if number <= highest:
+            number = draw_version_number(
+                now_ms=time.time_ns() // 1_000_000, random_bits=random.getrandbits(10), above=highest
+            )
         slot_name = f"{self._slot_name_prefix}{number}"
         version = self._writer.start_version(
             number, sync_config=self._sync_config, slot_name=slot_name, source_identity=identity

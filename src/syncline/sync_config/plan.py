@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -18,6 +18,9 @@ from syncline.protocol.lines import StreamDescription, SubscriptionReason
 from syncline.protocol.requests import StreamsRequest
 from syncline.sync_config.problems import Problem
 from syncline.sync_config.value_format import ValueFormat
+
+if TYPE_CHECKING:
+    from syncline.sync_config.compiler.model import EventDefinition
 
 __all__ = [
     "BucketQuery",
@@ -172,6 +175,11 @@ class SyncPlan(Protocol):
     @property
     def table_patterns(self) -> tuple[TablePattern, ...]:
         """The source tables that replication has to follow."""
+        ...
+
+    @property
+    def events(self) -> tuple[EventDefinition, ...]:
+        """Event definitions: rows of theirs are write checkpoints of the app's own."""
         ...
 
     def row_evaluator(self, schema: str, name: str, columns: Sequence[str], bucket_prefix: str) -> RowEvaluator:

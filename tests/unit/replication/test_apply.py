@@ -33,6 +33,8 @@ RELATION = Relation(
 class HandWrittenPlan:
     """Row (id, bucket, note) stands in `10#bucket[]`; a lookup `l[id]` leads to the bucket. No bucket: nowhere."""
 
+    events = ()
+
     def row_evaluator(self, schema: str, name: str, columns: Sequence[str], bucket_prefix: str) -> RowEvaluator:
         return HandWrittenEvaluator(bucket_prefix)
 

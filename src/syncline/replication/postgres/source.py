@@ -16,6 +16,7 @@ from syncline.replication.postgres.catalog import PublishedTable, TypeCatalog, p
 from syncline.replication.postgres.checks import check_source
 from syncline.replication.postgres.connection import Row, connect, source_errors
 from syncline.replication.postgres.head import emit_marker, read_head
+from syncline.replication.postgres.history import check_history
 from syncline.replication.postgres.slot import (
     catalog_xmin,
     check_slot_reaches,
@@ -209,6 +210,7 @@ class PostgresSource:
             try:
                 if after:
                     await check_slot_reaches(lookups, slot_name, after)
+                    await check_history(lookups, slot_name, self._publication, after)
                 await stream.start(slot_name, self._publication, after)
                 async with contextlib.aclosing(stream.events()) as batches:
                     async for batch in batches:
