@@ -38,9 +38,9 @@ test: check  ## everything: real Postgres, real sockets, the official client
 soak: $(READY)  ## the long property and fault runs, whole, and every supported Postgres version
 	HYPOTHESIS_PROFILE=deep SYNCLINE_SOAK=1 $(BIN)/pytest -q --timeout=3600 $(ARGS)
 	for version in $(POSTGRES_VERSIONS); do \
-	  echo "Postgres $$version" && \
-	  SYNCLINE_POSTGRES_BIN=$$($(BIN)/python -m tools.postgres_versions $$version) \
-	  $(BIN)/pytest -q --timeout=3600 tests/integration tests/conformance tests/acceptance || exit 1; \
+	  programs=$$($(BIN)/python -m tools.postgres_versions $$version) || exit 1; \
+	  $$programs/postgres --version; \
+	  SYNCLINE_POSTGRES_BIN=$$programs $(BIN)/pytest -q --timeout=3600 tests/integration tests/conformance tests/acceptance || exit 1; \
 	done
 
 demo: $(READY)  ## Postgres, service, backend and three devices; ARGS=--check plays the scenario by itself

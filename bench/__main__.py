@@ -1,4 +1,4 @@
-"""`python -m bench [evaluate] [compact] [replicate] [download] [latency]`: run benches (all by default), print and keep the table."""
+"""`python -m bench [NAME …]`: run the benches that are named (all by default), print the table and keep it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import time
 from collections.abc import Callable, Generator, Sequence
 
-from bench import compact, download, evaluate, latency, replicate
+from bench import compact, download, evaluate, fanout, latency, replicate, snapshot
 from bench.storage_wall import STORAGES
 from bench.table import Figure, format_table, write_results
 
@@ -15,6 +15,7 @@ __all__ = ["main"]
 BENCHES: dict[str, Callable[[argparse.Namespace], Generator[Figure]]] = {
     "evaluate": lambda sizes: evaluate.run(rows=sizes.rows, streams=sizes.streams),
     "compact": lambda sizes: compact.run(rows=sizes.rows),
+    "snapshot": lambda sizes: snapshot.run(rows=sizes.rows, storage=sizes.storage),
     "replicate": lambda sizes: replicate.run(
         rows=sizes.rows,
         transaction_rows=sizes.transaction_rows,
@@ -22,6 +23,7 @@ BENCHES: dict[str, Callable[[argparse.Namespace], Generator[Figure]]] = {
         storage=sizes.storage,
     ),
     "download": lambda sizes: download.run(rows=sizes.rows, storage=sizes.storage),
+    "fanout": lambda sizes: fanout.run(streams=sizes.open_streams, commits=sizes.commits, storage=sizes.storage),
     "latency": lambda sizes: latency.run(commits=sizes.commits, streams=sizes.streams, storage=sizes.storage),
 }
 
@@ -37,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--streams", type=positive_size, default=200, help="idle streams of other users; streams of a large config"
     )
+    parser.add_argument("--open-streams", type=positive_size, default=10_000, help="open streams of `fanout`")
     parser.add_argument("--storage", choices=STORAGES, default="sqlite", help="where the service keeps its buckets")
     sizes = parser.parse_args(arguments)
     names: list[str] = sizes.benches or list(BENCHES)

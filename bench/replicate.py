@@ -7,7 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from bench.rig import BenchService, connect, cpu_seconds, fill, make_table, postgres, wait_until
-from bench.storage_wall import append_again
+from bench.snapshot import measure_snapshot
 from bench.table import Figure
 from bench.walsender import BareWalsender
 
@@ -29,7 +29,7 @@ def run(*, rows: int, transaction_rows: int, transactions: int, storage: str = "
         make_table(server.dsn())
         with connect(server.dsn()) as connection:
             fill(connection, rows)
-        yield from _snapshot(server.dsn(), service, rows)
+        yield from measure_snapshot("replicate", server.dsn(), service, rows)
         with connect(server.dsn()) as connection:
             with _streamed(server.dsn(), service, f"insert {transaction_rows:,} rows", transaction_rows) as figures:
                 fill(connection, transaction_rows, start=rows + 1, owner="'second'")
@@ -41,31 +41,6 @@ def run(*, rows: int, transaction_rows: int, transactions: int, storage: str = "
             with _streamed(server.dsn(), service, what, transactions, commits=transactions) as figures:
                 connection.execute(ONE_ROW_TRANSACTIONS.format(count=transactions).encode())
             yield from figures
-
-
-def _snapshot(dsn: str, service: BenchService, rows: int) -> Generator[Figure]:
-    """The first copy, from the moment that it begins to the first visible checkpoint."""
-    with connect(dsn) as connection:
-        connection.execute("VACUUM ANALYZE items")
-        started = time.perf_counter()
-        with connection.cursor().copy("COPY items TO STDOUT") as copy:
-            size = sum(len(block) for block in copy)
-        wall_s = time.perf_counter() - started
-    service.start(wait_ready=False)
-    wait_until(lambda: service.buckets.has_version)
-    started, cpu_s = time.perf_counter(), cpu_seconds(service.pid)
-    wait_until(lambda: service.buckets.checkpoint_op >= rows)
-    took_s, cpu_s = time.perf_counter() - started, cpu_seconds(service.pid) - cpu_s
-    service.wait_ready()
-    storage_s = append_again(service.buckets)
-    what = f"snapshot of {rows:,} rows of {size // rows} B"
-    budget = "60,000 rows/s (SQLite), 45,000 (Postgres)"
-    yield Figure("replicate", what, rows / took_s, "rows/s", rows / wall_s, "COPY TO STDOUT", budget)
-    yield Figure("replicate", what, rows / took_s, "rows/s", rows / storage_s, f"{service.buckets.name}.flush alone")
-    yield Figure(
-        "replicate", what, size / took_s / 1e6, "MB/s", size / wall_s / 1e6, "COPY TO STDOUT", "60 MB/s at 2 KB"
-    )
-    yield Figure("replicate", "CPU of the service, snapshot", cpu_s / rows * 1e6, "s per 1M rows", budget="15 s")
 
 
 @contextmanager

@@ -26,6 +26,7 @@ __all__ = [
     "free_port",
     "make_table",
     "postgres",
+    "resident_kib",
     "token",
     "wait_until",
 ]
@@ -92,6 +93,11 @@ def cpu_seconds(pid: int) -> float:
     """User and system time of a process, all its threads."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_kib(pid: int) -> int:
+    """Memory that a process holds, in KiB."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
 
 
 class BenchService(ServiceProcess):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,9 +11,10 @@ from typing import Any, cast
 
 import psycopg
 
-__all__ = ["BucketState", "Player", "Scenario", "Step", "plain_name", "plain_row", "read_scenario"]
+__all__ = ["BucketState", "Player", "Scenario", "Step", "plain_name", "read_scenario", "recorded_row", "strict_row"]
 
 FIRST_SYNC = "first sync"
+_QUOTED_OR_CONSTANT = re.compile(r'("(?:[^"\\]|\\.)*")|-?\b(?:NaN|Infinity)\b')
 _QUOTED_OR_NOT = re.compile(r"""\$\$.*?\$\$|'[^']*'|"[^"]*"|--[^\n]*|.""", re.DOTALL)
 
 
@@ -31,11 +31,11 @@ class BucketState:
     op_count: int = 0
     summarised: bool = False
 
-    def apply(self, op: str, key: tuple[str, str, str], data: str | None) -> None:
-        """Reduce one operation."""
+    def apply(self, op: str, key: tuple[str, str, str], row: dict[str, Any]) -> None:
+        """Reduce one operation; `row` is a PUT's."""
         match op:
             case "PUT":
-                self.objects[key] = plain_row(data or "{}")
+                self.objects[key] = row
             case "REMOVE":
                 self.objects.pop(key, None)
             case "CLEAR":
@@ -75,10 +75,26 @@ def plain_name(bucket: str) -> str:
     return re.sub(r"^\d+#", "", bucket)
 
 
-def plain_row(text: str) -> dict[str, Any]:
-    """Row data as a value; not-a-number and infinities are null with us."""
-    value = cast("dict[str, Any]", json.loads(text))
-    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in value.items()}
+def strict_row(text: str) -> dict[str, Any]:
+    """Our row data as a value. Raises ValueError for not-a-number and infinities: JSON has none, and clients refuse them."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no JSON")
+
+    return cast("dict[str, Any]", json.loads(text, parse_constant=refuse))
+
+
+def recorded_row(text: str) -> dict[str, Any]:
+    """Recorded row data as a value; not-a-number and infinities, which the reference writes bare, are null with us, also inside lists."""
+    value = cast("dict[str, Any]", json.loads(text, parse_constant=lambda _constant: None))
+    return {name: _without_constants(one) if isinstance(one, str) else one for name, one in value.items()}
+
+
+def _without_constants(text: str) -> str:
+    """JSON inside of a text column, with null for the constants that JSON has not; other texts as they are."""
+    if not text.startswith(("[", "{")):
+        return text
+    return _QUOTED_OR_CONSTANT.sub(lambda found: found[1] or "null", text)
 
 
 def read_scenario(folder: Path, name: str) -> Scenario:
@@ -139,7 +155,7 @@ def _reduce_line(buckets: dict[str, BucketState], line: str) -> None:
         case "data":
             for op in value["data"]:
                 key = (op.get("object_type") or "", op.get("object_id") or "", op.get("subkey") or "")
-                buckets[plain_name(value["bucket"])].apply(op["op"], key, op.get("data"))
+                buckets[plain_name(value["bucket"])].apply(op["op"], key, recorded_row(op.get("data") or "{}"))
         case _:
             pass
 

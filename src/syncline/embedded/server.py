@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from syncline.embedded.binaries import find_binaries
 from syncline.embedded.ports import free_port
@@ -27,6 +28,10 @@ log = logging.getLogger(__name__)
 START_TIMEOUT_S = 30.0  # seconds until the server must answer
 START_ATTEMPTS_MAX = 3  # ports tried: another program may take one between the look and the bind
 POLL_INTERVAL_S = 0.01  # seconds between looks at the lock file
+ORPHANS_TIMEOUT_S = (
+    5.0  # seconds in which a restart is tried again: processes of a killed server may hold its memory so long
+)
+ORPHANS_POLL_S = 0.1  # seconds between these attempts
 STOP_TIMEOUT_S = 10.0  # seconds for a fast shutdown; after that the server is killed
 USER = "postgres"
 
@@ -71,7 +76,7 @@ class EmbeddedPostgres:
         """Connection URI of a database. Loopback connections need no password."""
         return f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"
 
-    def start(self) -> EmbeddedPostgres:
+    def start(self) -> Self:
         """Start, and return when connections are accepted. Raises SourceUnavailable with the end of the server's log."""
         started_s = time.monotonic()
         try:
@@ -116,11 +121,15 @@ class EmbeddedPostgres:
         port = self.port
         self.stop(keep_folder=True)
         self.port = port
+        deadline = time.monotonic() + ORPHANS_TIMEOUT_S
         self._launch()
-        if not self._wait_until_ready():
-            raise SourceUnavailable(f"The embedded Postgres did not start again:\n{self._log_tail()}")
+        while not self._wait_until_ready():
+            if time.monotonic() > deadline:
+                raise SourceUnavailable(f"The embedded Postgres did not start again:\n{self._log_tail()}")
+            time.sleep(ORPHANS_POLL_S)
+            self._launch()
 
-    def __enter__(self) -> EmbeddedPostgres:
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import uuid
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -39,7 +38,7 @@ class ScratchDatabase:
 class PostgresServer:
     """The server of a test run: embedded, or the one that the environment's DATABASE_URL names.
 
-    SYNCLINE_POSTGRES_BIN names a folder with the programs of another Postgres version to embed.
+    SYNCLINE_POSTGRES_BIN has another Postgres version embedded (`syncline.embedded.binaries`).
     """
 
     def __init__(self) -> None:
@@ -48,8 +47,7 @@ class PostgresServer:
 
     def __enter__(self) -> PostgresServer:
         if not self._admin_dsn:
-            programs = os.environ.get("SYNCLINE_POSTGRES_BIN")
-            self._embedded = EmbeddedPostgres(bin_directory=Path(programs) if programs else None).start()
+            self._embedded = EmbeddedPostgres().start()
             self._admin_dsn = self._embedded.dsn()
         return self
 

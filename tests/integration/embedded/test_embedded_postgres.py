@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
+from collections.abc import Generator
 from pathlib import Path
 
 import psycopg
@@ -21,12 +23,16 @@ def test_the_server_is_ready_for_logical_replication_on_loopback(postgres_databa
     assert slot == [("probe",)]
 
 
-def test_a_kept_data_directory_is_found_again(tmp_path: Path) -> None:
-    folder = tmp_path / "pg"
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents:
-        if parent.name.startswith("pytest"):
-            parent.chmod(0o755)
+@pytest.fixture
+def open_folder() -> Generator[Path]:
+    """A folder that the server's user can reach: those of pytest are closed to others, and closed again by each of its runs."""
+    with tempfile.TemporaryDirectory(prefix="syncline-kept-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_a_kept_data_directory_is_found_again(open_folder: Path) -> None:
+    folder = open_folder / "pg"
     with (
         EmbeddedPostgres(data_directory=folder) as server,
         psycopg.connect(server.dsn(), autocommit=True) as connection,
@@ -79,8 +85,17 @@ def test_a_server_that_was_killed_starts_again_on_its_data() -> None:
 
 
 def test_without_any_postgres_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(binaries_module.VARIABLE, raising=False)
     monkeypatch.setattr(binaries_module, "_wheel_package", lambda: None)
     monkeypatch.setattr(binaries_module, "_DEBIAN", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match=r"syncline\[embedded\]"):
         find_binaries(readable_by_all=False)
+
+
+def test_a_folder_named_by_the_environment_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(binaries_module.VARIABLE, str(tmp_path))
+    with pytest.raises(ConfigError, match="without Postgres programs"):
+        find_binaries(readable_by_all=False)
+    (tmp_path / "initdb").touch()
+    assert find_binaries(readable_by_all=False) == tmp_path

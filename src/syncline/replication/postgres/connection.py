@@ -10,6 +10,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from syncline.errors import SourceError, SourceNotReady, SourceUnavailable
+from syncline.tls import tls_hint
 
 __all__ = ["PUBLICATION_HINT", "Row", "connect", "server_error", "source_errors"]
 
@@ -73,6 +74,8 @@ def server_error(text: str, state: str) -> SourceUnavailable | SourceNotReady:
             code="PSYNC_S1120",
             hint="The role needs two rights:\nALTER ROLE … WITH REPLICATION;\nGRANT SELECT ON ALL TABLES IN SCHEMA public TO …;",
         )
+    if hint := tls_hint(text):
+        return SourceNotReady(f"The source and we do not agree on TLS: {text}", code="PSYNC_S1120", hint=hint)
     if state in _WRONG_PASSWORD or (not state and any(part in text for part in _REFUSED)):
         return SourceNotReady(
             f"The source refuses to let us in: {text}",

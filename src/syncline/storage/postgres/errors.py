@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import psycopg
 
 from syncline.errors import StorageError, StorageUnavailable
+from syncline.tls import tls_hint
 
 __all__ = ["storage_errors"]
 
@@ -33,10 +34,9 @@ def storage_errors(*, database: str = "", role: str = "") -> Generator[None]:
         raise
     except psycopg.Error as exc:
         state = exc.sqlstate or ""
-        hint = _HINTS.get(state, "").format(database=database or "…", role=role or "…")
-        raise StorageUnavailable(
-            f"The storage database answered: {_first_line(exc)}", hint=hint, sqlstate=state
-        ) from exc
+        text = _first_line(exc)
+        hint = tls_hint(text) or _HINTS.get(state, "").format(database=database or "…", role=role or "…")
+        raise StorageUnavailable(f"The storage database answered: {text}", hint=hint, sqlstate=state) from exc
 
 
 def _first_line(exc: psycopg.Error) -> str:
