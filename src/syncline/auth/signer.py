@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
-from syncline.auth.keys import StaticKeys, read_key
-from syncline.auth.verifier import MAX_LIFETIME_S
+from syncline.auth.claims import MAX_LIFETIME_S
+from syncline.auth.jwk import read_key
+from syncline.auth.keys import StaticKeys
 from syncline.errors import ConfigError
 
 __all__ = ["DEFAULT_LIFETIME_S", "SECRET_BYTES_MIN", "SignedToken", "TokenSigner"]

@@ -1,20 +1,18 @@
-"""An issuer of tokens: keys, a server on loopback that publishes them, and a clock that tests turn."""
+"""An issuer of tokens without a network: keys, a download that tests script, and a clock that they turn."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import jwt
-from aiohttp import test_utils, web
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
 from syncline.auth.jwks import JwksCache
+from syncline.auth.jwks_document import JwksFailed
 
 NOW_S = 1_800_000_000
 DEADLINE_S = 5.0  # seconds that a test waits for a condition
@@ -30,8 +28,8 @@ class SigningKey:
         if kid is not None:
             self.jwk["kid"] = kid
 
-    def token(self) -> str:
-        payload = {"sub": "user-1", "aud": "app", "iat": NOW_S, "exp": NOW_S + 300}
+    def token(self, **changed: Any) -> str:
+        payload = {"sub": "user-1", "aud": "app", "iat": NOW_S, "exp": NOW_S + 300, **changed}
         headers = {} if self._kid is None else {"kid": self._kid}
         return jwt.encode(payload, self._private, algorithm="ES256", headers=headers)
 
@@ -46,46 +44,40 @@ class Clock:
         return self.now_s
 
 
+def key_set(*keys: SigningKey | dict[str, Any]) -> bytes:
+    """The document of these keys."""
+    return json.dumps({"keys": [key.jwk if isinstance(key, SigningKey) else key for key in keys]}).encode()
+
+
 @dataclass
-class Issuer:
-    """What the server answers, and how often it was asked."""
+class Download:
+    """What `JwksCache` downloads: the test says what it brings, whether it fails, and when it answers."""
 
     body: bytes = b'{"keys": []}'
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict[str, str])
+    failure: JwksFailed | None = None
     requests: int = 0
-    accepted: str | None = None
-    uri: str = ""
-    asked: asyncio.Event = field(default_factory=asyncio.Event)  # set by the first request
-    open: asyncio.Event = field(default_factory=asyncio.Event)  # cleared: requests are held
+    open: asyncio.Event = field(default_factory=asyncio.Event)  # cleared: downloads are held
+
+    @classmethod
+    def of(cls, *keys: SigningKey | dict[str, Any]) -> Download:
+        made = cls(key_set(*keys))
+        made.open.set()
+        return made
 
     def publish(self, *keys: SigningKey | dict[str, Any]) -> None:
-        """Answer with a key set from now on."""
-        jwks = [key.jwk if isinstance(key, SigningKey) else key for key in keys]
-        self.body, self.status = json.dumps({"keys": jwks}).encode(), 200
+        """Bring these keys from now on."""
+        self.body, self.failure = key_set(*keys), None
 
-    async def answer(self, request: web.Request) -> web.Response:
+    def fail(self, code: str = "PSYNC_S2204") -> None:
+        """Fail from now on."""
+        self.failure = JwksFailed("out of order", code=code)
+
+    async def __call__(self) -> bytes:
         self.requests += 1
-        self.asked.set()
-        self.accepted = request.headers.get("Accept")
         await self.open.wait()
-        if request.path == "/moved":
-            return web.Response(status=302, headers={"Location": "/jwks"})
-        return web.Response(body=self.body, status=self.status, headers=self.headers)
-
-
-@asynccontextmanager
-async def running_issuer(keys: Iterable[SigningKey | dict[str, Any]] = ()) -> AsyncGenerator[Issuer]:
-    """An issuer that serves every path on a free port of loopback."""
-    issuer = Issuer()
-    issuer.publish(*keys)
-    issuer.open.set()
-    app = web.Application()
-    app.router.add_get("/{path:.*}", issuer.answer)
-    async with test_utils.TestServer(app) as server:
-        issuer.uri = str(server.make_url("/jwks"))
-        yield issuer
-        issuer.open.set()
+        if self.failure is not None:
+            raise self.failure
+        return self.body
 
 
 async def fetch_ended(cache: JwksCache) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+from jwt.utils import to_base64url_uint
 
-from syncline.auth.keys import RSA_BITS_MIN, SECRET_BYTES_MIN, StaticKeys, VerificationKey, read_key, select_keys
+from syncline.auth.jwk import MEMBER_CHARACTERS_MAX, RSA_BITS_MAX, RSA_BITS_MIN, VerificationKey, read_key
+from syncline.auth.keys import KEYS_PER_ID_MAX, SECRET_BYTES_MIN, StaticKeys, select_keys
 from syncline.errors import ConfigError
 
 RSA_JWK = RSAAlgorithm.to_jwk(rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key(), as_dict=True)
@@ -42,11 +44,18 @@ def oct_jwk(secret: bytes, algorithm: str = "HS256") -> dict[str, Any]:
         ({"kty": "x"}, "kty is not supported"),
         ({"kty": ["RSA"]}, "kty is not a text"),
         ({**RSA_JWK, "kid": 1}, "kid is not a text"),
+        ({**RSA_JWK, "kid": "k", "n": "AQAB"}, "is not a valid RSA key|has 17 bits"),
+        ({**RSA_JWK, "kid": "k", "e": "Ag"}, "is not a valid RSA key"),
+        ({**EC_JWK, "y": EC_JWK["x"]}, "is not a valid EC key"),
+        ({**EC_JWK, "crv": "secp256k1"}, "is not a valid EC key|crv does not fit alg"),
+        ({**EC_JWK, "crv": ["P-256"]}, "crv is not a text"),
+        ({**EC_JWK, "kid": "k" * (MEMBER_CHARACTERS_MAX + 1)}, "kid is longer than"),
     ],
 )
 def test_a_key_that_cannot_be_used_is_refused_with_its_place(jwk: dict[str, Any], problem: str) -> None:
-    with pytest.raises(ConfigError, match=rf"client_auth\.jwks\.keys\[0\].*{problem}"):
+    with pytest.raises(ConfigError, match=rf"client_auth\.jwks\.keys\[0\].*({problem})") as caught:
         StaticKeys.from_jwks([jwk])
+    assert caught.value.error_code == "PSYNC_S2201"
 
 
 def test_a_configured_rsa_key_needs_a_key_id_and_the_others_do_not() -> None:
@@ -62,6 +71,31 @@ def test_an_rsa_key_that_is_too_short_is_refused() -> None:
     with pytest.raises(ConfigError, match="1024 bits") as caught:
         StaticKeys.from_jwks([{**RSAAlgorithm.to_jwk(short, as_dict=True), "kid": "k"}])
     assert str(RSA_BITS_MIN) in caught.value.hint
+
+
+def test_an_rsa_key_that_is_too_long_is_refused() -> None:
+    for bits, refused in ((RSA_BITS_MAX, False), (RSA_BITS_MAX + 1, True)):
+        modulus = (1 << bits) - 1  # no product of two primes, which only its owner could tell
+        jwk = {**RSA_JWK, "kid": "k", "n": to_base64url_uint(modulus).decode()}
+        if refused:
+            with pytest.raises(ConfigError, match=f"{bits} bits"):
+                read_key(jwk)
+        else:
+            assert read_key(jwk).material.key_size == bits
+
+
+def test_a_private_key_is_read_as_its_public_half_whatever_its_private_members_are() -> None:
+    key = read_key({**EC_JWK, "d": 7, "p": [], "oth": {}, "dq": "*"})
+    assert key.material == read_key(EC_JWK).material
+
+
+def test_more_keys_of_one_id_than_are_tried_for_a_token_are_refused() -> None:
+    for kid in ("k", None):
+        jwks = [{**oct_jwk(bytes([index]) * 32), "kid": kid} for index in range(KEYS_PER_ID_MAX + 1)]
+        assert len(StaticKeys.from_jwks(jwks[1:]).cached()) == KEYS_PER_ID_MAX
+        with pytest.raises(ConfigError, match=f"more than {KEYS_PER_ID_MAX}") as caught:
+            StaticKeys.from_jwks(jwks)
+        assert "kid" in caught.value.hint
 
 
 @pytest.mark.parametrize(("algorithm", "least"), SECRET_BYTES_MIN.items())
