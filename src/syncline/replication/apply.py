@@ -47,6 +47,8 @@ __all__ = ["ChangeApplier", "TableNeedsCopy"]
 log = logging.getLogger(__name__)
 
 ROW_CHARACTERS_MAX = ROW_BYTES_MAX // 4  # a text of no more characters is within the limit, whatever they are
+ROW_HEAD_BYTES = 64  # of a stored row: its header and which values are NULL
+VALUE_HEAD_BYTES = 16  # of each value: a number, or the length of a text, with what aligns it
 TEXT_BYTES = 4  # that a character of a text may take
 OTHER_BYTES = 16  # that a character of another value's text may stand for: arrays and JSON may take more than they show
 _len = cast("Callable[[SyncValue], int]", len)  # values of types that may be stored out of line are texts and blobs
@@ -79,6 +81,7 @@ class FollowedTable:
     key_prefix: str
     key_indexes: tuple[int, ...]
     large_texts: ValueGetter  # values of the columns that may be stored out of line as they are
+    fixed_bytes: int  # that a row takes beside those values, at most
     large_others: ValueGetter  # and of those that may take more there than their text shows
     checkpoint_feed: RowFeed | None  # where the table holds write checkpoints of the app's own
     columns_mark: str  # stands before the values that are kept: those of other columns must not be taken for them
@@ -134,6 +137,7 @@ class ChangeApplier:
             key_prefix=row_key_prefix(relation.schema, relation.name),
             key_indexes=_key_indexes(relation),
             large_texts=_getter(relation, stored_as_text=True),
+            fixed_bytes=ROW_HEAD_BYTES + VALUE_HEAD_BYTES * len(relation.columns),
             large_others=_getter(relation, stored_as_text=False),
             checkpoint_feed=self._feed.of_table(relation.schema, relation.name, relation.column_names),
             columns_mark=relation.columns_mark,
@@ -410,7 +414,7 @@ class ChangeApplier:
 
     def _values_to_keep(self, table: FollowedTable, row: tuple[SyncValue, ...]) -> tuple[SyncValue, ...] | None:
         texts = table.large_texts(row)
-        others = OTHER_BYTES * sum(map(_len, filter(None, table.large_others(row))))
+        others = table.fixed_bytes + OTHER_BYTES * sum(map(_len, filter(None, table.large_others(row))))
         size = others + TEXT_BYTES * sum(map(_len, filter(None, texts)))
         if size >= TOAST_FROM_BYTES:  # it may be: count what is known to be smaller
             size = others + sum(map(_stored_bytes, filter(None, texts)))

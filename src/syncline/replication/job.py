@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from syncline.errors import LeaseLost, SlotLost, SourceError, SynclineError
 from syncline.failpoints import failpoint
+from syncline.metrics import ServiceMetrics
 from syncline.replication.apply import ChangeApplier, TableNeedsCopy
 from syncline.replication.beside import BesideCopier
 from syncline.replication.compactor import CompactionLimits, Compactor
@@ -89,6 +90,7 @@ class ReplicationJob:
         on_checkpoint: Callable[[Checkpoint], None],
         heartbeat_interval_s: float = HEARTBEAT_INTERVAL_S,
         compaction: CompactionLimits | None = None,
+        metrics: ServiceMetrics | None = None,
     ) -> None:
         self._source = source
         self._writer = writer
@@ -97,6 +99,7 @@ class ReplicationJob:
         self._on_checkpoint = on_checkpoint
         self._heartbeat_interval_s = heartbeat_interval_s
         self._compaction = compaction
+        self._metrics = metrics or ServiceMetrics()
         self.status = JobStatus()
         self._troubles = Troubles(writer, self.status)
         self._versions = VersionChooser(
@@ -108,7 +111,7 @@ class ReplicationJob:
             status=self.status,
             number=config.number,
         )
-        self._copier = TableCopier(source, writer, self.status, config.plan.value_format)
+        self._copier = TableCopier(source, writer, self.status, config.plan.value_format, self._metrics)
         self._acknowledged = ""
         self._committed = ""
         self._compactor: Compactor | None = None  # of the version that is replicated
@@ -228,6 +231,7 @@ class ReplicationJob:
                     if copier.active:
                         await copier.values_left_out(events)
                     self._apply(version, applier, tables, events)
+                    self._count(events)
         except BaseExceptionGroup as group:
             raise _first(group) from group
         finally:
@@ -265,6 +269,16 @@ class ReplicationJob:
             elif index > last_end:
                 self._commit_marker(version, tables, event)
         applier.add(changes)  # of a transaction that is still open: flushed when it fills a batch, or at its end
+
+    def _count(self, events: Sequence[SourceEvent]) -> None:
+        """For metrics: the lag is that of the newest transaction; nothing waits where the source only gave a sign of life."""
+        ends = [event for event in events if isinstance(event, TransactionEnd)]
+        rows = sum(isinstance(event, RowChange) for event in events)
+        self._metrics.replicated(rows=rows, transactions=len(ends))
+        if ends:
+            self._metrics.lag(time.time() - ends[-1].commit_time_ms / 1000)
+        elif not rows:
+            self._metrics.lag(0.0)
 
     def _commit_marker(self, version: Version, tables: SourceTables, marker: Marker) -> None:
         """A position without data. Only a marker of ours is found again in the log, which tells whether it is still the same log."""

@@ -8,6 +8,7 @@ import logging
 import time
 
 from syncline.failpoints import failpoint
+from syncline.metrics import ServiceMetrics
 from syncline.replication.apply import ChangeApplier
 from syncline.replication.limits import COPY_TOLD_INTERVAL_S
 from syncline.replication.source import Relation, SnapshotChunk, Source
@@ -24,11 +25,19 @@ log = logging.getLogger(__name__)
 class TableCopier:
     """Copies tables, one at a time, and tells `status` of it."""
 
-    def __init__(self, source: Source, writer: StorageWriter, status: JobStatus, value_format: ValueFormat) -> None:
+    def __init__(
+        self,
+        source: Source,
+        writer: StorageWriter,
+        status: JobStatus,
+        value_format: ValueFormat,
+        metrics: ServiceMetrics,
+    ) -> None:
         self._source = source
         self._writer = writer
         self._status = status
         self._value_format = value_format
+        self._metrics = metrics
 
     async def copy(
         self, version: Version, relation: Relation, stored: StoredTable, applier: ChangeApplier, *, look_up: bool
@@ -68,6 +77,7 @@ class TableCopier:
                 self._take(relation, stored, chunk, applier, look_up=look_up)
                 rows += len(chunk.rows)
                 meter.add_rows(len(chunk.rows))
+                self._metrics.replicated(rows=len(chunk.rows))
                 if chunk.progress is not None:
                     meter.reach(blocks_done=chunk.progress.next_block, blocks=chunk.progress.blocks)
                 now_s = time.monotonic()

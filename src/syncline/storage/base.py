@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from syncline.storage.control_model import ConnectionReport, Deployment, VersionReport
 from syncline.storage.model import (
     BucketSize,
     BucketTotals,
@@ -30,7 +31,7 @@ from syncline.storage.model import (
 )
 from syncline.sync_config.plan import BucketQuery, ResolvedBuckets
 
-__all__ = ["BucketStorage", "CheckpointView", "StorageReader", "StorageWriter", "WriteCheckpoints"]
+__all__ = ["BucketStorage", "CheckpointView", "StorageControl", "StorageReader", "StorageWriter", "WriteCheckpoints"]
 
 
 class StorageWriter(Protocol):
@@ -291,4 +292,54 @@ class BucketStorage(Protocol):
 
     def open_write_checkpoints(self) -> WriteCheckpoints:
         """Open the write checkpoints, which never wait for the replicator's writes."""
+        ...
+
+    def open_control(self) -> StorageControl:
+        """Open what administrators keep here, which never waits for the replicator's writes either."""
+        ...
+
+
+class StorageControl(Protocol):
+    """Deployed configs, revoked users and reports of connections; and how versions stand. Used by the API and by whoever replicates.
+
+    All calls raise StorageUnavailable when storage cannot be reached.
+    """
+
+    async def deploy(self, sync_config: str | None, *, now_ms: int, random_bits: int) -> Deployment:
+        """Remember a deployment. Its number is above that of every version and deployment that this storage has seen.
+
+        `random_bits` are 10 bits for `draw_version_number`. The newest DEPLOYMENTS_KEPT deployments are kept.
+        """
+        ...
+
+    async def deployments(self) -> Sequence[Deployment]:
+        """Remembered deployments, oldest first."""
+        ...
+
+    async def versions(self) -> Sequence[VersionReport]:
+        """All versions as they stand, oldest first."""
+        ...
+
+    async def revoke(self, user_id: str, *, until_ms: int) -> None:
+        """Remember until when a user's tokens are refused; a time that has passed takes a revocation back."""
+        ...
+
+    async def revocations(self, *, now_ms: int) -> dict[str, int]:
+        """Revoked users with the time (ms) until which they are. Those whose time has passed are forgotten."""
+        ...
+
+    async def report_connections(self, reports: Sequence[ConnectionReport]) -> None:
+        """Add to the reports of the same user, client and day, in one transaction."""
+        ...
+
+    async def connection_reports(self, *, user_id: str | None = None) -> Sequence[ConnectionReport]:
+        """The newest reports, at most CONNECTION_REPORTS_MAX, of one user or of all."""
+        ...
+
+    async def expire_connection_reports(self, *, before_ms: int) -> int:
+        """Delete reports of days before the one of `before_ms`; how many they were."""
+        ...
+
+    async def close(self) -> None:
+        """Close all connections."""
         ...

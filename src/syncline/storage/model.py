@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import enum
 from binascii import b2a_base64
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import NamedTuple, cast, overload
 
 from syncline.protocol.bucket_names import SyncValue, canonical_json
 from syncline.protocol.ops import OpType
@@ -30,6 +30,8 @@ __all__ = [
     "SnapshotState",
     "StorageChanges",
     "StorageSizes",
+    "StoredOp",
+    "StoredOps",
     "StoredTable",
     "Version",
     "VersionState",
@@ -192,6 +194,52 @@ class OpRow(NamedTuple):
     target_op: int | None = None  # for MOVE and CLEAR: the newer op that it gave way to
 
 
+StoredOp = tuple[int, int, str | None, str | None, int, str | None, str | None, int | None]
+"""An operation as a row of storage: the fields of `OpRow`, its kind as in `OP_CODES`."""
+
+
+class StoredOps(Sequence[OpRow]):
+    """Operations as storage has them, which are `OpRow`s to whoever looks at one.
+
+    A download passes millions of them on without looking: it encodes `rows` as they are.
+    """
+
+    __slots__ = ("rows",)
+
+    def __init__(self, rows: Sequence[StoredOp]) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> OpRow: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> StoredOps: ...
+
+    def __getitem__(self, index: int | slice) -> OpRow | StoredOps:
+        return StoredOps(self.rows[index]) if isinstance(index, slice) else _op_row(self.rows[index])
+
+    def __iter__(self) -> Iterator[OpRow]:
+        return map(_op_row, self.rows)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(cast("Sequence[object]", other))
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType] - a sequence of values, like a list
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+
+def _op_row(row: StoredOp) -> OpRow:
+    return OpRow(row[0], _OP_TYPES[row[1]], *row[2:])
+
+
+_OP_TYPES: dict[int, OpType] = {number: op for op, number in OP_CODES.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class OpChunk:
     """Consecutive operations of one bucket with op ids in (`after`, `next_after`]."""
@@ -200,7 +248,24 @@ class OpChunk:
     after: int
     next_after: int
     has_more: bool
-    ops: Sequence[OpRow]
+    ops: Sequence[OpRow]  # of storage: StoredOps
+
+    @property
+    def op_count(self) -> int:
+        """How many operations these are."""
+        return len(self.ops)
+
+    @property
+    def rows(self) -> Sequence[StoredOp]:
+        """The operations as storage has them."""
+        if isinstance(self.ops, StoredOps):
+            return self.ops.rows
+        return [(op.op_id, OP_CODES[op.op], *op[2:]) for op in self.ops]
+
+    @property
+    def newest_target(self) -> int:
+        """The newest op that one of these gave way to, 0 where none did."""
+        return max((row[7] for row in self.rows if row[7] is not None), default=0)
 
 
 class BucketSize(NamedTuple):

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from tests.conformance.storage_suite.compaction import CompactionSuite
 from tests.conformance.storage_suite.consistency import ConsistencySuite
+from tests.conformance.storage_suite.control import ControlSuite
 from tests.conformance.storage_suite.custom_write_checkpoints import CustomWriteCheckpointSuite
 from tests.conformance.storage_suite.downloads import DownloadSuite
+from tests.conformance.storage_suite.large_rows import LargeRowSuite
 from tests.conformance.storage_suite.lease import LeaseSuite
 from tests.conformance.storage_suite.lookups import LookupSuite
 from tests.conformance.storage_suite.rows import RowSuite
@@ -30,8 +32,10 @@ class StorageSuite(
     LeaseSuite,
     WriteCheckpointSuite,
     CustomWriteCheckpointSuite,
+    ControlSuite,
     CompactionSuite,
     ConsistencySuite,
     DownloadSuite,
+    LargeRowSuite,
 ):
     """All parts of the suite."""

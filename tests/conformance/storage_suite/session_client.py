@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from syncline.protocol.lines import Checkpoint, CheckpointComplete, CheckpointDiff, PartialCheckpointComplete
 from syncline.storage.base import StorageReader
-from syncline.storage.model import OpRow
+from syncline.storage.model import OpChunk, OpRow
 from syncline.sync.session import (
     ChunksRead,
     End,
@@ -53,6 +53,7 @@ class SessionClient:
                     case SendLine(line):
                         self._take_line(line, history)
                     case SendChunk(chunk):
+                        assert isinstance(chunk, OpChunk)
                         self._take_ops(chunk.bucket, chunk.ops)
                     case ReadChunks() | ReadView():
                         before_read(reads)

@@ -157,7 +157,7 @@ async def test_truncate_removes_every_row_of_the_table_and_later_rows_stay(world
 
 
 async def test_an_unchanged_large_value_is_taken_from_what_was_kept(world: World) -> None:
-    note = "x" * 600
+    note = "x" * 2000
     world.apply(insert("1", "a", note))
     world.apply(update("1", "b", UNCHANGED))
     [op] = await world.ops("b")
@@ -165,7 +165,7 @@ async def test_an_unchanged_large_value_is_taken_from_what_was_kept(world: World
 
 
 async def test_an_unchanged_large_value_survives_a_key_change(world: World) -> None:
-    note = "x" * 600
+    note = "x" * 2000
     world.apply(insert("1", "a", note))
     world.apply(update("2", "a", UNCHANGED, old_id="1"))
     world.apply(update("2", "b", UNCHANGED))
@@ -248,7 +248,7 @@ async def test_what_stands_at_the_end_is_the_table_however_the_flushes_fall(
     for _ in range(30):
         changes: list[RowChange] = []
         for _ in range(draw.randrange(12)):
-            row_id, bucket, note = str(draw.randrange(6)), draw.choice("abc"), draw.choice(["n", "m", "x" * 600])
+            row_id, bucket, note = str(draw.randrange(6)), draw.choice("abc"), draw.choice(["n", "m", "x" * 2000])
             if row_id not in table:
                 changes.append(insert(row_id, bucket, note))
                 table[row_id] = bucket, note

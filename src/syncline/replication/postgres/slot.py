@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import psycopg
 
 from syncline.errors import SlotLost, SourceUnavailable
+from syncline.replication.inspection import SlotReport
 from syncline.replication.postgres.connection import Row
 from syncline.replication.postgres.lsn import pad_lsn
 from syncline.replication.source import SlotState
@@ -20,6 +21,7 @@ __all__ = [
     "free_slot",
     "idle_slots",
     "slot_budget",
+    "slot_report",
     "slot_state",
 ]
 
@@ -105,6 +107,18 @@ async def slot_budget(connection: psycopg.AsyncConnection[Row], name: str) -> fl
     if row is None:
         return None
     return 0.0 if row[1] in ("unreserved", "lost") else row[0]
+
+
+async def slot_report(connection: psycopg.AsyncConnection[Row], names: Sequence[str]) -> dict[str, SlotReport]:
+    """How these slots are, for people; one that is not there is absent."""
+    cursor = await connection.execute(
+        "SELECT s.slot_name, pg_wal_lsn_diff(pg_current_wal_insert_lsn(), s.confirmed_flush_lsn)::bigint, s.wal_status,"
+        " s.safe_wal_size, CASE WHEN g.setting::bigint >= 0 THEN g.setting::bigint * 1048576 END"
+        " FROM pg_replication_slots s, pg_settings g"
+        " WHERE s.slot_name = ANY (%s) AND g.name = 'max_slot_wal_keep_size'",
+        (list(names),),
+    )
+    return {row[0]: SlotReport(*row[1:]) for row in await cursor.fetchall()}
 
 
 async def catalog_xmin(connection: psycopg.AsyncConnection[Row], name: str) -> str:

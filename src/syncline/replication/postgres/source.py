@@ -10,6 +10,7 @@ from dataclasses import replace
 import psycopg
 
 from syncline.errors import SlotLost
+from syncline.metrics import ServiceMetrics
 from syncline.protocol.bucket_names import SyncValue
 from syncline.replication.postgres.beside import copy_beside, rows_by_key, wait_for_writers
 from syncline.replication.postgres.catalog import PublishedTable, TypeCatalog, published_tables, with_definition
@@ -53,11 +54,13 @@ class PostgresSource:
         application_name: str,
         publication: str = PUBLICATION,
         ignored_schema: str = IGNORED_SCHEMA,
+        metrics: ServiceMetrics | None = None,
     ) -> None:
         self._conninfo = conninfo
         self._application_name = application_name
         self._publication = publication
         self._ignored_schema = ignored_schema
+        self._metrics = metrics or ServiceMetrics()
         self._connection: psycopg.AsyncConnection[Row] | None = None
         self._connecting = asyncio.Lock()  # the job's house keeping asks beside its stream
         self._catalog = TypeCatalog()
@@ -205,6 +208,7 @@ class PostgresSource:
                 catalog=self._catalog,
                 value_format=value_format,
                 ignored_schema=self._ignored_schema,
+                metrics=self._metrics,
             )
             self._stream = stream
             try:

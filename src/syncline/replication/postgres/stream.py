@@ -14,6 +14,7 @@ import psycopg
 from psycopg import pq
 
 from syncline.errors import RemoteProtocolError, SlotLost, SourceNotReady, SourceUnavailable
+from syncline.metrics import ServiceMetrics
 from syncline.replication.postgres.catalog import TypeCatalog
 from syncline.replication.postgres.connection import PUBLICATION_HINT, Row
 from syncline.replication.postgres.head import MARKER_CONTENT, MARKER_PREFIX
@@ -74,6 +75,7 @@ class ReplicationStream:
         catalog: TypeCatalog,
         value_format: ValueFormat,
         ignored_schema: str,
+        metrics: ServiceMetrics,
     ) -> None:
         self._pgconn = connection.pgconn
         connection.add_notice_handler(self._hear_notice)
@@ -82,6 +84,7 @@ class ReplicationStream:
         self._catalog = catalog
         self._value_format = value_format
         self._ignored_schema = ignored_schema
+        self._metrics = metrics
         self._decoders: dict[int, TupleDecoder] = {}
         self._relations: dict[int, Relation] = {}
         self._key_indexes: dict[int, tuple[int, ...]] = {}
@@ -132,7 +135,9 @@ class ReplicationStream:
         may_oversleep = True
         while True:
             batch: list[SourceEvent] = []
-            drained = await self._drain(batch)
+            drained, size = await self._drain(batch)
+            if size:
+                self._metrics.replicated(chunks=1, data_bytes=size)
             if self._publication_gap:
                 raise SlotLost(f"Changes were passed over: {self._publication_gap}")
             if batch:
@@ -150,16 +155,16 @@ class ReplicationStream:
                     self._feedback_due = True
                     self._check_silence()
 
-    async def _drain(self, batch: list[SourceEvent]) -> bool:
-        """Take what libpq holds; True when that is all, False when the batch is full."""
+    async def _drain(self, batch: list[SourceEvent]) -> tuple[bool, int]:
+        """Take what libpq holds: whether that is all (else the batch is full), and its bytes."""
         batch_bytes = 0
         while len(batch) < BATCH_EVENTS_MAX and batch_bytes < BATCH_BYTES_MAX:
             size, view = self._pgconn.get_copy_data(1)
             if size == 0:
-                return True
+                return True, batch_bytes
             if size < 0:
                 self._ended = True
-                return True
+                return True, batch_bytes
             data = bytes(view)
             batch_bytes += size
             if data[0] == _XLOG_DATA:
@@ -175,7 +180,7 @@ class ReplicationStream:
                     batch.append(Marker(lsn_text(_u64(data, 1)[0]), ours=False))
             else:
                 raise RemoteProtocolError(f"unknown replication message {chr(data[0])!r}")
-        return False
+        return False, batch_bytes
 
     def _hear_notice(self, notice: psycopg.errors.Diagnostic) -> None:
         """Postgres 18 only warns where changes were made while there was no publication; older ones end the stream."""

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from syncline.protocol.ops import OpType
-from syncline.storage.model import OP_CODES, CurrentRow, Membership, OpRow
+from syncline.storage.model import OP_CODES, CurrentRow, Membership, OpRow, StoredOp
 
-__all__ = ["KIND_MASK", "OP_COLUMNS", "decode_row", "encode_row", "escaped", "op_from_row"]
+__all__ = ["KIND_MASK", "OP_COLUMNS", "decode_row", "encode_row", "escaped", "op_from_row", "unescaped"]
 
 _KINDS: dict[int, OpType] = {number: op for op, number in OP_CODES.items()}
 _ESCAPED = 16  # added to the kind where type and id are JSON texts
@@ -39,9 +39,15 @@ def escaped(kind: int, object_type: str, object_id: str) -> tuple[int, str, str]
     return kind + _ESCAPED, _json(object_type).decode(), _json(object_id).decode()
 
 
-def op_from_row(row: tuple[Any, ...]) -> OpRow:
-    """An operation from its `OP_COLUMNS`."""
+def unescaped(row: tuple[Any, ...]) -> StoredOp:
+    """The operation of `OP_COLUMNS`, its type and id as they were."""
     op_id, kind, object_type, object_id, checksum, subkey, data, target_op = row
     if kind & _ESCAPED:
         kind, object_type, object_id = kind - _ESCAPED, _unjson(object_type), _unjson(object_id)
+    return op_id, kind, object_type, object_id, checksum, subkey, data, target_op
+
+
+def op_from_row(row: tuple[Any, ...]) -> OpRow:
+    """An operation from its `OP_COLUMNS`."""
+    op_id, kind, object_type, object_id, checksum, subkey, data, target_op = unescaped(row)
     return OpRow(op_id, _KINDS[kind], object_type, object_id, checksum, subkey, data, target_op)

@@ -13,7 +13,7 @@ from syncline.storage.postgres.statements import SchemaSql
 
 __all__ = ["LAYOUT", "migrate", "migrate_down", "stored_layout"]
 
-LAYOUT = 1
+LAYOUT = 2
 """The layout that this code reads and writes: the number of the last migration."""
 
 

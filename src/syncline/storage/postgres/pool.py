@@ -17,6 +17,9 @@ from syncline.storage.postgres.errors import storage_errors
 __all__ = ["ConnectionPool"]
 
 _T = TypeVar("_T")
+# What a page of operations costs must not depend on the age of the planner's statistics: without these it sorts the whole bucket for
+# each page of a table that was just copied.
+_READER_SETTINGS = "SET enable_bitmapscan = off; SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan"
 
 
 class ConnectionPool:
@@ -74,4 +77,5 @@ class ConnectionPool:
         if self._read_only:
             await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
             await connection.set_read_only(True)
+            await connection.execute(_READER_SETTINGS)
         return connection

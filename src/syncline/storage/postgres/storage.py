@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from syncline.storage.postgres.connection import connect
+from syncline.storage.postgres.control import PostgresControl
 from syncline.storage.postgres.migrations import migrate
 from syncline.storage.postgres.reader import PostgresReader
 from syncline.storage.postgres.statements import DEFAULT_SCHEMA, SchemaSql
@@ -38,6 +39,11 @@ class PostgresStorage:
         """Open the write checkpoints."""
         self._ensure_schema()
         return PostgresWriteCheckpoints(self._conninfo, self._sql, now_ms=lambda: time.time_ns() // 1_000_000)
+
+    def open_control(self) -> PostgresControl:
+        """Open what administrators keep here."""
+        self._ensure_schema()
+        return PostgresControl(self._conninfo, self._sql)
 
     def open_wakeups(self) -> PostgresWakeups:
         """What tells a reader in another process that there is a new checkpoint."""

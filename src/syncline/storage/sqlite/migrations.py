@@ -17,7 +17,7 @@ from syncline.storage.sqlite.lease import locked
 
 __all__ = ["LAYOUT", "ensure_layout", "migrate"]
 
-LAYOUT = 2
+LAYOUT = 3
 _FIRST_LAYOUT = 1
 _META_TABLES = {"storage": "storage_meta", "control": "control_meta"}
 

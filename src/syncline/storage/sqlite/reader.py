@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 import apsw
 
 from syncline.storage.base import CheckpointView
-from syncline.storage.model import BucketTotals, Checkpoint, OpChunk, OpRow, StorageChanges, Version, VersionState
+from syncline.storage.model import BucketTotals, Checkpoint, OpChunk, StorageChanges, Version, VersionState
+from syncline.storage.sqlite.chunks import read_chunks
 from syncline.storage.sqlite.connection import open_connection, read_transaction
-from syncline.storage.sqlite.stored_rows import OP_COLUMNS, VERSION_COLUMNS, op_from_row, version_from_row
+from syncline.storage.sqlite.stored_rows import VERSION_COLUMNS, version_from_row
 from syncline.sync_config.plan import BucketQuery, ResolvedBuckets
 
 __all__ = ["SqliteReader"]
@@ -67,7 +68,7 @@ class SqliteReader:
     ) -> list[OpChunk]:
         """Operations of these buckets above their positions, up to the checkpoint."""
         return await self._run(
-            lambda connection: _chunks(
+            lambda connection: read_chunks(
                 connection,
                 positions,
                 checkpoint_op,
@@ -187,44 +188,3 @@ def _custom_write_checkpoint(connection: apsw.Connection, version: int, user_key
         " ORDER BY op_id DESC LIMIT 1",
         (version, user_key, checkpoint.op_id),
     ).get
-
-
-def _chunks(
-    connection: apsw.Connection,
-    positions: Sequence[tuple[str, int]],
-    checkpoint_op: int,
-    *,
-    ops_max: int,
-    chunk_ops_max: int,
-    chunk_bytes_max: int,
-) -> list[OpChunk]:
-    chunks: list[OpChunk] = []
-    left = ops_max
-    for bucket, after in positions:
-        if left <= 0:
-            break
-        # One more than may be sent: it tells whether there is more.
-        rows = connection.execute(
-            f"SELECT {OP_COLUMNS} FROM op"  # noqa: S608
-            " WHERE bucket = (SELECT id FROM bucket WHERE name = ?) AND op_id > ? AND op_id <= ? ORDER BY op_id LIMIT ?",
-            (bucket, after, checkpoint_op, left + 1),
-        ).fetchall()
-        while rows and left > 0:
-            ops = _take(rows, ops_max=min(left, chunk_ops_max), bytes_max=chunk_bytes_max)
-            del rows[: len(ops)]
-            left -= len(ops)
-            chunks.append(OpChunk(bucket, after, ops[-1].op_id, bool(rows), ops))
-            after = ops[-1].op_id
-    return chunks
-
-
-def _take(rows: list[tuple[Any, ...]], *, ops_max: int, bytes_max: int) -> list[OpRow]:
-    """The next chunk: at least one row, then as many as fit."""
-    ops: list[OpRow] = []
-    size = 0
-    for row in rows[:ops_max]:
-        size += len(row[6]) if row[6] else 0
-        if ops and size > bytes_max:
-            break
-        ops.append(op_from_row(row))
-    return ops

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from syncline.errors import StorageUnavailable
 from syncline.storage.sqlite.connection import open_connection
+from syncline.storage.sqlite.control import SqliteControl
 from syncline.storage.sqlite.migrations import ensure_layout
 from syncline.storage.sqlite.reader import SqliteReader
 from syncline.storage.sqlite.write_checkpoints import SqliteWriteCheckpoints
@@ -34,14 +35,23 @@ class SqliteStorage:
 
     def open_reader(self) -> SqliteReader:
         """Open for reading; the file is made first where a replicator has not done so yet."""
+        self._ensure_storage()
+        return SqliteReader(self._directory)
+
+    def open_write_checkpoints(self) -> SqliteWriteCheckpoints:
+        """Open the write checkpoints."""
+        return SqliteWriteCheckpoints(self._directory, now_ms=lambda: time.time_ns() // 1_000_000)
+
+    def open_control(self) -> SqliteControl:
+        """Open what administrators keep here."""
+        self._ensure_storage()
+        return SqliteControl(self._directory)
+
+    def _ensure_storage(self) -> None:
+        """Make `storage.db` where a replicator has not done so yet."""
         path = self._directory / "storage.db"
         connection = open_connection(path)
         try:
             ensure_layout(connection, path)
         finally:
             connection.close()
-        return SqliteReader(self._directory)
-
-    def open_write_checkpoints(self) -> SqliteWriteCheckpoints:
-        """Open the write checkpoints."""
-        return SqliteWriteCheckpoints(self._directory, now_ms=lambda: time.time_ns() // 1_000_000)

@@ -1,0 +1,1 @@
+-- Layout 2 of storage.db is layout 3: both files count together.

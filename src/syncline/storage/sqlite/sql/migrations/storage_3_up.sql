@@ -1,0 +1,1 @@
+-- Layout 3 of storage.db is layout 2: both files count together.
