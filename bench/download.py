@@ -23,7 +23,11 @@ from bench.table import Figure
 
 __all__ = ["run"]
 
-_OP = b'"op_id":"'  # once per operation; `last_op_id` does not end like this
+FORMATS = {
+    "NDJSON": ("application/x-ndjson", b'"op_id":"', "300,000 ops/s"),
+    "BSON": ("application/vnd.powersync.bson-stream", b"\x02op_id\0", "250,000 ops/s"),
+}
+"""By name: what is asked for, what stands once in each operation (`last_op_id` does not begin like this), the budget."""
 REPEATS = 3  # the best of these: the machine is shared
 
 
@@ -34,32 +38,44 @@ def run(*, rows: int, storage: str = "sqlite") -> Generator[Figure]:
         with connect(server.dsn()) as connection:
             fill(connection, rows)
         service.start()
-        cpu_s = cpu_seconds(service.pid)
-        downloads = [asyncio.run(_download(service)) for _ in range(REPEATS)]
-        cpu_s = (cpu_seconds(service.pid) - cpu_s) / REPEATS
-        body = downloads[0][1]
-        took_s = min(seconds for seconds, _ in downloads)
-        ops = body.count(_OP)
-        assert ops == rows, f"{ops} operations came for {rows} rows"
-        bare_s, encode_s = _bare_server(body), _encode(body)
-        what = f"NDJSON, {ops:,} ops"
-        size = len(body) / 1e6
-        yield Figure("download", what, ops / took_s, "ops/s", ops / bare_s, "bare uvicorn", "300,000 ops/s")
-        yield Figure("download", what, ops / took_s, "ops/s", ops / encode_s, "orjson encode alone")
-        yield Figure("download", what, size / took_s, "MB/s", size / bare_s, "bare uvicorn")
-        yield Figure("download", f"CPU of the service, {what}", cpu_s / ops * 1e6, "s per 1M ops")
+        best = dict.fromkeys(FORMATS, 0.0)
+        for name in FORMATS:
+            for figure in _format(service, name, rows):
+                best[name] = max(best[name], figure.value if figure.unit == "ops/s" else 0.0)
+                yield figure
         sync_s = min(asyncio.run(first_sync(service, rows)) for _ in range(2))
         budget = "100,000 rows/s"
-        yield Figure(
-            "download", "our Python client, first sync", rows / sync_s, "rows/s", ops / took_s, "raw client", budget
-        )
+        what = "our Python client, first sync"
+        yield Figure("download", what, rows / sync_s, "rows/s", best["NDJSON"], "raw client", budget)
 
 
-async def _download(service: BenchService) -> tuple[float, bytes]:
+def _format(service: BenchService, name: str, rows: int) -> Generator[Figure]:
+    """The figures of one format."""
+    accept, mark, budget = FORMATS[name]
+    cpu_s = cpu_seconds(service.pid)
+    downloads = [asyncio.run(_download(service, accept)) for _ in range(REPEATS)]
+    cpu_s = (cpu_seconds(service.pid) - cpu_s) / REPEATS
+    body = downloads[0][1]
+    took_s = min(seconds for seconds, _ in downloads)
+    ops = body.count(mark)
+    assert ops == rows, f"{ops} operations came for {rows} rows"
+    what = f"{name}, {ops:,} ops"
+    if name == "NDJSON":
+        bare_s, encode_s = _bare_server(body), _encode(body)
+        size = len(body) / 1e6
+        yield Figure("download", what, ops / took_s, "ops/s", ops / bare_s, "bare uvicorn", budget)
+        yield Figure("download", what, ops / took_s, "ops/s", ops / encode_s, "orjson encode alone")
+        yield Figure("download", what, size / took_s, "MB/s", size / bare_s, "bare uvicorn")
+    else:
+        yield Figure("download", what, ops / took_s, "ops/s", budget=budget)
+    yield Figure("download", f"CPU of the service, {what}", cpu_s / ops * 1e6, "s per 1M ops")
+
+
+async def _download(service: BenchService, accept: str) -> tuple[float, bytes]:
     """Seconds from the request to the end of the first checkpoint, and what came."""
     received = bytearray()
     started = time.perf_counter()
-    async with new_session() as session, RawStream(session, service, "bench") as stream:
+    async with new_session(accept=accept) as session, RawStream(session, service, "bench") as stream:
         async for chunk in stream.chunks():
             received += chunk
             if b"checkpoint_complete" in received[-200:]:

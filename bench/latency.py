@@ -18,7 +18,7 @@ from bench.rig import connect as connect_source
 from bench.table import Figure, percentile
 from bench.walsender import BareWalsender
 
-__all__ = ["run"]
+__all__ = ["connected_source", "fan_out", "run", "sample"]
 
 PERCENTILES = (50, 95, 99)
 FAN_OUT_REPEATS = 5
@@ -85,9 +85,13 @@ def _fan_out_baseline(dsn: str, rows: int) -> list[float]:
 
 
 async def _measure(dsn: str, service: BenchService, commits: int) -> list[float]:
-    async with new_session() as session, RawStream(session, service, "reader") as stream, _source(dsn) as source:
+    async with (
+        new_session() as session,
+        RawStream(session, service, "reader") as stream,
+        connected_source(dsn) as source,
+    ):
         await stream.line_with(b"checkpoint_complete")
-        return [await _sample(source, stream, f"alone-{n}") for n in range(commits)]
+        return [await sample(source, stream, f"alone-{n}") for n in range(commits)]
 
 
 async def _measure_among(
@@ -100,13 +104,14 @@ async def _measure_among(
             await stack.enter_async_context(RawStream(session, service, f"user-{n}")) for n in range(1, streams + 1)
         ]
         stream = await stack.enter_async_context(RawStream(session, service, "reader"))
-        source = await stack.enter_async_context(_source(dsn))
+        source = await stack.enter_async_context(connected_source(dsn))
         await asyncio.gather(*(each.line_with(b"checkpoint_complete") for each in [*others, stream]))
-        among = [await _sample(source, stream, f"among-{n}") for n in range(commits)]
-        return among, [await _fan_out(source, others, f"all-{n}") for n in range(FAN_OUT_REPEATS)]
+        among = [await sample(source, stream, f"among-{n}") for n in range(commits)]
+        return among, [await fan_out(source, others, f"all-{n}") for n in range(FAN_OUT_REPEATS)]
 
 
-async def _sample(source: psycopg.AsyncConnection, stream: RawStream, row_id: str) -> float:
+async def sample(source: psycopg.AsyncConnection, stream: RawStream, row_id: str) -> float:
+    """Milliseconds from COMMIT to the row in the stream of `reader`."""
     await source.execute("BEGIN")
     await source.execute(_INSERT, (row_id, "reader"))
     started = time.perf_counter()
@@ -118,7 +123,8 @@ async def _sample(source: psycopg.AsyncConnection, stream: RawStream, row_id: st
     return took_ms
 
 
-async def _fan_out(source: psycopg.AsyncConnection, streams: list[RawStream], mark: str) -> float:
+async def fan_out(source: psycopg.AsyncConnection, streams: list[RawStream], mark: str) -> float:
+    """Milliseconds from the COMMIT of a transaction with a row for each stream, of `user-1` and on, until all have theirs."""
     await source.execute("BEGIN")
     await source.execute(_INSERT_ALL, (f"{mark}-", len(streams)))
     started = time.perf_counter()
@@ -131,7 +137,8 @@ async def _fan_out(source: psycopg.AsyncConnection, streams: list[RawStream], ma
 
 
 @asynccontextmanager
-async def _source(dsn: str) -> AsyncGenerator[psycopg.AsyncConnection]:
+async def connected_source(dsn: str) -> AsyncGenerator[psycopg.AsyncConnection]:
+    """A connection to the source."""
     connection = await psycopg.AsyncConnection.connect(dsn, autocommit=True)
     try:
         yield connection

@@ -15,15 +15,22 @@ __all__ = ["RawStream", "new_session"]
 _REQUEST = b'{"raw_data":true,"streams":{"include_defaults":true,"subscriptions":[]}}'
 
 
-def new_session() -> aiohttp.ClientSession:
+def new_session(*, accept_encoding: str = "identity", accept: str = "application/x-ndjson") -> aiohttp.ClientSession:
     """A session for any number of streams of any length."""
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=None))
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        timeout=aiohttp.ClientTimeout(total=None),
+        headers={"Accept-Encoding": accept_encoding, "Accept": accept},
+    )
 
 
 class RawStream:
-    """One user's stream over HTTP, as NDJSON."""
+    """One user's stream over HTTP, in the format of its session. `reads` false: nothing after the head is ever read."""
 
-    def __init__(self, session: aiohttp.ClientSession, service: BenchService, user_id: str) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, service: BenchService, user_id: str, *, reads: bool = True
+    ) -> None:
+        self._reads = reads
         self._session = session
         self._url = f"{service.base_url}/sync/stream"
         self._headers = {"Authorization": f"Token {token(user_id)}", "Content-Type": "application/json"}
@@ -34,6 +41,10 @@ class RawStream:
     async def __aenter__(self) -> RawStream:
         self._response = await self._session.post(self._url, data=_REQUEST, headers=self._headers)
         self._response.raise_for_status()
+        if not self._reads:
+            assert self._response.connection is not None
+            assert self._response.connection.transport is not None
+            self._response.connection.transport.pause_reading()  # pyright: ignore[reportAttributeAccessIssue]
         return self
 
     async def __aexit__(

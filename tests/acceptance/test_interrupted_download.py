@@ -10,6 +10,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from backports import zstd
 
 from syncline.client import Column, Schema, SyncDatabase, Table
 from syncline.testing import proxy as proxy_module
@@ -21,7 +22,7 @@ from tests.acceptance.conftest import SYNC_CONFIG, TokenOnly
 
 SCHEMA = Schema([Table("lists", [Column.text("name"), Column.text("owner_id")])])
 ROWS = 60_000
-KILL_AFTER_BYTES = 3_000_000
+KILL_AFTER_BYTES = 400_000  # compressed: far less than all rows, far more than the first read
 ROWS_SQL = f"""
 INSERT INTO lists SELECT 'row-' || n, repeat(md5(n::text), 5), 'u1' FROM generate_series(1, {ROWS}) n
 """
@@ -43,7 +44,21 @@ def positions_asked_for(connection: ProxiedConnection) -> dict[str, int]:
 
 def ops_received(connection: ProxiedConnection) -> list[int]:
     """Every op id that passed to the client, also those of a line that was cut."""
-    return [int(text) for text in re.findall(rb'"op_id":"(\d+)"', bytes(connection.received))]
+    return [int(text) for text in re.findall(rb'"op_id":"(\d+)"', stream_received(connection))]
+
+
+def stream_received(connection: ProxiedConnection) -> bytes:
+    """What passed to the client of the connection's last stream, decompressed as far as it came."""
+    head_start = bytes(connection.received).rindex(b"content-type: application/x-ndjson")
+    head, _, body = bytes(connection.received)[head_start:].partition(b"\r\n\r\n")
+    assert b"content-encoding: zstd" in head, "our client asks for compression"
+    decompressor = zstd.ZstdDecompressor()
+    text = b""
+    while (size := re.match(rb"([0-9a-f]+)\r\n", body)) is not None:  # chunks of HTTP; the last may be cut
+        end = size.end() + int(size[1], 16)
+        text += decompressor.decompress(body[size.end() : end])
+        body = body[end + 2 :]
+    return text
 
 
 @pytest.mark.requirement(186)

@@ -9,12 +9,43 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, cast
 
+import bson
+
 from syncline.protocol.ops import put_checksum, remove_checksum
 
-__all__ = ["Segment", "check_conversation", "segments"]
+__all__ = ["Segment", "bson_as_lines", "check_conversation", "recorded_head", "recorded_lines", "segments"]
 
+_bson: Any = bson  # its stubs leave the types of buffers open
 Segment = tuple[Any, ...]
 """("checkpoint" | "diff", …), ("ops", {bucket: …}), ("partial", priority), ("complete",), ("step", text)."""
+
+
+def bson_as_lines(body: bytes) -> list[str]:
+    """A BSON stream as lines of JSON. Every document must be whole, and nothing may stand between two."""
+    lines: list[str] = []
+    start = 0
+    while start < len(body):
+        size = int.from_bytes(body[start : start + 4], "little")
+        assert 5 <= size <= len(body) - start, "a document is cut, or its length is wrong"
+        lines.append(json.dumps(_bson.decode(body[start : start + size])))
+        start += size
+    return lines
+
+
+def recorded_head(text: str) -> tuple[int, dict[str, str]]:
+    """Status and headers of a recorded answer, without those that a server adds to every answer."""
+    status, *headers = text[text.index("HTTP/1.1") :].partition("\n\n")[0].splitlines()
+    found = dict(line.split(": ", 1) for line in headers if line)
+    return int(status.split()[1]), {
+        name.lower(): value
+        for name, value in found.items()
+        if name.lower() not in ("date", "connection", "keep-alive", "transfer-encoding")
+    }
+
+
+def recorded_lines(text: str) -> list[str]:
+    """The lines of a recorded answer's body."""
+    return text.replace("\r\n", "\n").partition("\n\n")[2].splitlines()
 
 
 def _bucket(name: str) -> str:

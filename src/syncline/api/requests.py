@@ -1,15 +1,33 @@
-"""Reading a request: its body within bounds, its token, who it is."""
+"""Reading a request: its body within bounds and of a known media type, its fields, its token."""
 
 from __future__ import annotations
 
 import time
+from typing import Any, cast
+from urllib.parse import parse_qs
+
+import msgspec
 
 from syncline.api.answers import Receive, Scope
 from syncline.api.limits import BODY_BYTES_MAX
 from syncline.auth.verifier import TokenVerifier, VerifiedToken, parse_authorization
 from syncline.errors import RequestInvalid, SynclineError
 
-__all__ = ["BodyTooLarge", "ClientGone", "authenticate", "header", "read_body"]
+__all__ = [
+    "JSON_TYPE",
+    "BodyTooLarge",
+    "ClientGone",
+    "MediaTypeUnsupported",
+    "authenticate",
+    "header",
+    "media_type",
+    "query_fields",
+    "read_body",
+    "read_fields",
+]
+
+JSON_TYPE = "application/json"
+QUERY_FIELDS_MAX = 100  # fields of a query string
 
 
 class ClientGone(Exception):
@@ -21,6 +39,13 @@ class BodyTooLarge(SynclineError):
 
     code = "PSYNC_S2001"
     status = 413
+
+
+class MediaTypeUnsupported(SynclineError):
+    """A body of a media type that the route does not take."""
+
+    code = "PSYNC_S2004"
+    status = 415
 
 
 async def read_body(receive: Receive) -> bytes:
@@ -40,14 +65,48 @@ async def read_body(receive: Receive) -> bytes:
             return b"".join(parts)
 
 
+def media_type(scope: Scope) -> str:
+    """The media type of the body without its parameters, in lower case; empty where none is named."""
+    return (header(scope, b"content-type") or "").partition(";")[0].strip().lower()
+
+
+def query_fields(scope: Scope) -> dict[str, Any]:
+    """Fields of the query string, the last one of a name. Raises RequestInvalid above QUERY_FIELDS_MAX."""
+    text = scope.get("query_string", b"").decode("latin-1")
+    try:
+        found = parse_qs(text, keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX)
+    except ValueError as exc:
+        raise RequestInvalid([f"the query string has more than {QUERY_FIELDS_MAX} fields"]) from exc
+    return {name: values[-1] for name, values in found.items()}
+
+
+async def read_fields(scope: Scope, receive: Receive) -> dict[str, Any]:
+    """Fields of the query string and of the body, a JSON object; the body's win. Unknown ones are kept.
+
+    An empty body, plain text and a JSON value that is no object count as no fields, as in the reference. Raises RequestInvalid for
+    what is not JSON, MediaTypeUnsupported, BodyTooLarge.
+    """
+    fields = query_fields(scope)
+    body = await read_body(receive)
+    kind = media_type(scope)
+    if not body.strip():
+        return fields
+    if kind == "text/plain":
+        return fields
+    if kind != JSON_TYPE:
+        raise MediaTypeUnsupported(f"The body has to be {JSON_TYPE}.")
+    try:
+        value: object = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise RequestInvalid([f"the body is not JSON: {exc}"]) from exc
+    return fields | (cast("dict[str, Any]", value) if isinstance(value, dict) else {})
+
+
 def header(scope: Scope, name: bytes) -> str | None:
-    """The first header of this (lower-case) name. Raises RequestInvalid where it is no text."""
+    """The first header of this (lower-case) name. Any bytes are text in latin-1."""
     for key, value in scope["headers"]:
         if key == name:
-            try:
-                return value.decode("latin-1")
-            except UnicodeDecodeError as exc:
-                raise RequestInvalid([f"header {name.decode()} is not text"]) from exc
+            return value.decode("latin-1")
     return None
 
 

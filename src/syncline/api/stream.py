@@ -12,25 +12,32 @@ import logging
 import time
 from collections.abc import AsyncGenerator
 
-from syncline.api.answers import CORS_HEADERS, InternalError, Receive, Scope, Send, send_error
-from syncline.api.limits import SEND_TIMEOUT_S
+from syncline.api.answers import CORS_HEADERS, InternalError, Receive, Scope, Send, send_error, send_too_many
+from syncline.api.compression import BodyEncoder, CompressorCount, body_encoder
+from syncline.api.limits import SEND_PART_BYTES, SEND_TIMEOUT_S
+from syncline.api.negotiation import CONTENT_TYPES, ContentCoding, choose_coding, choose_format
 from syncline.api.requests import ClientGone, authenticate, header, read_body
 from syncline.auth.verifier import TokenVerifier
-from syncline.errors import ShuttingDown, SynclineError
+from syncline.errors import NoActiveSyncConfig, ShuttingDown, SynclineError
+from syncline.protocol.line_formats import LineFormat
 from syncline.protocol.requests import decode_stream_request
-from syncline.sync.stream import StreamContext, SyncStream
+from syncline.sync.stream import Burst, StreamContext, SyncStream
 from syncline.sync_config.plan import ConnectionData
 
 __all__ = ["SyncStreamApp"]
 
 log = logging.getLogger(__name__)
 
-_HEAD_HEADERS = [
-    *CORS_HEADERS,
-    (b"content-type", b"application/x-ndjson"),
-    (b"x-accel-buffering", b"no"),
-    (b"cache-control", b"no-store"),
-]
+
+def _head(line_format: LineFormat, coding: ContentCoding) -> list[tuple[bytes, bytes]]:
+    encoding = [] if coding is ContentCoding.IDENTITY else [(b"content-encoding", coding.value.encode())]
+    content_type = (b"content-type", CONTENT_TYPES[line_format].encode())
+    return [*CORS_HEADERS, content_type, *encoding, (b"x-accel-buffering", b"no")]
+
+
+_HEADS = {(line_format, coding): _head(line_format, coding) for line_format in LineFormat for coding in ContentCoding}
+_ENDED = "the stream has ended"
+_STUCK = "the client takes nothing"
 
 
 class SyncStreamApp:
@@ -39,6 +46,7 @@ class SyncStreamApp:
     def __init__(self, context: StreamContext, verifier: TokenVerifier) -> None:
         self._context = context
         self._verifier = verifier
+        self._compressors = CompressorCount()
         self._streams: set[asyncio.Task[None]] = set()
         self._open = 0
         self._closing = False
@@ -58,14 +66,30 @@ class SyncStreamApp:
             await send_error(send, exc)
             return
         if self._open >= self._context.limits.connections_max:
-            await _send_too_many(send)
+            await send_too_many(send)
             return
         connection = ConnectionData(token=token.payload, parameters=request.parameters or {})
         self._open += 1
         try:
-            stream = SyncStream(self._context, connection=connection, request=request, expires_at_s=token.expires_at_s)
+            line_format = choose_format(header(scope, b"accept"))
+            coding = choose_coding(header(scope, b"accept-encoding"))
+            stream = SyncStream(
+                self._context,
+                connection=connection,
+                request=request,
+                expires_at_s=token.expires_at_s,
+                line_format=line_format,
+            )
             agent = header(scope, b"x-user-agent") or header(scope, b"user-agent") or ""
-            await self._serve(stream, receive, send, user_id=token.user_id, agent=agent)
+            await self._serve(
+                stream,
+                receive,
+                send,
+                head=_HEADS[line_format, coding],
+                encoder=body_encoder(coding, self._compressors),
+                user_id=token.user_id,
+                agent=agent,
+            )
         except SynclineError as exc:
             _log_refusal(exc)
             await send_error(send, exc)
@@ -83,21 +107,29 @@ class SyncStreamApp:
         if self._streams:
             await asyncio.wait(list(self._streams), timeout=5)
 
-    async def _serve(self, stream: SyncStream, receive: Receive, send: Send, *, user_id: str, agent: str) -> None:
-        lines = stream.lines()
+    async def _serve(
+        self,
+        stream: SyncStream,
+        receive: Receive,
+        send: Send,
+        *,
+        head: list[tuple[bytes, bytes]],
+        encoder: BodyEncoder,
+        user_id: str,
+        agent: str,
+    ) -> None:
+        bursts = stream.bursts()
         try:
-            first = await anext(lines)  # errors up to here are HTTP errors
+            # Errors up to the first burst are HTTP errors.
+            sending = asyncio.create_task(_send_bursts(await _first(bursts), bursts, send, head, encoder))
             started_s = time.monotonic()
-            sending = asyncio.create_task(_send_lines(first, lines, send))
-            watching = asyncio.create_task(_until_gone(receive))
             self._streams.add(sending)
             log.info("Stream opened", extra={"event": "sync.open", "user_id": user_id, "user_agent": agent})
             try:
-                await asyncio.wait({sending, watching}, return_when=asyncio.FIRST_COMPLETED)
+                await _until_gone(receive, sending)
             finally:
-                watching.cancel()
                 sending.cancel()
-                await asyncio.wait({sending, watching})
+                await asyncio.wait({sending})
                 self._streams.discard(sending)
             error = None if sending.cancelled() else sending.exception()
             if error is not None:
@@ -113,33 +145,84 @@ class SyncStreamApp:
                 },
             )
         finally:
-            await lines.aclose()
+            encoder.close()
+            await bursts.aclose()
 
 
-async def _send_lines(first: bytes, lines: AsyncGenerator[bytes], send: Send) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": _HEAD_HEADERS})
-    await _send_part(send, first)
-    async for line in lines:
-        await _send_part(send, line)
-    await send({"type": "http.response.body", "body": b""})
+async def _first(bursts: AsyncGenerator[Burst]) -> Burst:
+    """The first burst. Raises NoActiveSyncConfig where there is none: the version was replaced just now."""
+    async for burst in bursts:
+        return burst
+    raise NoActiveSyncConfig("The sync config is being replaced.", hint="The client comes again and finds the new one.")
 
 
-async def _send_part(send: Send, part: bytes) -> None:
+async def _send_bursts(
+    first: Burst, bursts: AsyncGenerator[Burst], send: Send, head: list[tuple[bytes, bytes]], encoder: BodyEncoder
+) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": head})
+    await _send_burst(first, send, encoder)
+    del first  # its lines are not kept for as long as the stream is open
+    async for burst in bursts:
+        await _send_burst(burst, send, encoder)
+        del burst
+    await send({"type": "http.response.body", "body": encoder.finish()})
+
+
+async def _send_burst(burst: Burst, send: Send, encoder: BodyEncoder) -> None:
+    """Send lines in parts of about SEND_PART_BYTES, so that what a client does not take stays small."""
+    start = size = 0
+    lines = burst.lines
+    for end, line in enumerate(lines, 1):
+        size += len(line)
+        if size >= SEND_PART_BYTES or end == len(lines):
+            part = lines[start] if end == start + 1 else b"".join(lines[start:end])
+            await _send_parts(send, encoder, part)
+            start, size = end, 0
+    if burst.rests:
+        encoder.rest()
+
+
+async def _send_parts(send: Send, encoder: BodyEncoder, text: bytes) -> None:
     """Raises TimeoutError when the client takes nothing for SEND_TIMEOUT_S."""
-    async with asyncio.timeout(SEND_TIMEOUT_S):
-        await send({"type": "http.response.body", "body": part, "more_body": True})
+    encoded = encoder.encode(text)
+    for start in range(0, len(encoded), SEND_PART_BYTES):
+        part = encoded if len(encoded) <= SEND_PART_BYTES else encoded[start : start + SEND_PART_BYTES]
+        # As a timeout would do it, at a fraction of its price: this runs for each change of each stream.
+        task = asyncio.current_task()
+        assert task is not None
+        timer = asyncio.get_running_loop().call_later(SEND_TIMEOUT_S, task.cancel, _STUCK)
+        try:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        except asyncio.CancelledError as exc:
+            if exc.args != (_STUCK,):
+                raise
+            task.uncancel()
+            raise TimeoutError(_STUCK) from exc
+        finally:
+            timer.cancel()
 
 
-async def _until_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+async def _until_gone(receive: Receive, sending: asyncio.Task[None]) -> None:
+    """Return when the client went away, or when nothing is sent any more.
 
+    The server's own task listens, and is woken by being cancelled: a task of its own for it would be a third of an idle stream.
+    """
+    listening = asyncio.current_task()
+    assert listening is not None
 
-async def _send_too_many(send: Send) -> None:
-    """As the protocol has it: 429 with an empty body. Official clients retry after a delay."""
-    headers = [*CORS_HEADERS, (b"content-length", b"0"), (b"retry-after", b"5")]
-    await send({"type": "http.response.start", "status": 429, "headers": headers})
-    await send({"type": "http.response.body", "body": b""})
+    def wake(_sending: asyncio.Task[None]) -> None:
+        listening.cancel(_ENDED)
+
+    sending.add_done_callback(wake)
+    try:
+        while not sending.done() and (await receive())["type"] != "http.disconnect":
+            pass
+    except asyncio.CancelledError as exc:
+        if exc.args != (_ENDED,):
+            raise
+        listening.uncancel()
+    finally:
+        sending.remove_done_callback(wake)
 
 
 def _log_refusal(exc: SynclineError) -> None:

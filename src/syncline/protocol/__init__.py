@@ -1,5 +1,5 @@
 """PURE: the wire, shared by client, service and backend. Facts: docs/reference/protocol.md.
 
 `ops` (operations and checksums), `bucket_names`, `lines` (what the service streams), `requests` (what a client asks),
-`ndjson` (framing), `crud` (what a client uploads).
+`ndjson` (framing), `rsocket` (framing over WebSockets), `crud` (what a client uploads).
 """

@@ -28,6 +28,7 @@ __all__ = [
     "TokenExpiresIn",
     "decode_line",
     "encode_line",
+    "line_key",
 ]
 
 LOWEST_PRIORITY = 3
@@ -167,6 +168,11 @@ def decode_line(text: bytes | str) -> Line | None:
     if len(found) > 1:
         raise RemoteProtocolError("A sync line has more than one top-level key.")
     return found[0] if found else None
+
+
+def line_key(line: Line) -> str:
+    """The top-level key under which a line goes over the wire."""
+    return "token_expires_in" if isinstance(line, TokenExpiresIn) else _KEYS[type(line)]
 
 
 def encode_line(line: Line) -> bytes:

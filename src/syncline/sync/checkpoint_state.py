@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from syncline.protocol.lines import BucketChecksum, Checkpoint, CheckpointDiff
@@ -40,7 +40,8 @@ class KnownState:
     def advanced(self, op_id: int, totals: Mapping[str, BucketTotals], write_checkpoint: int | None) -> KnownState:
         """The state after a change of totals only; totals of other connections' buckets are left out."""
         mine = {name: total for name, total in totals.items() if name in self.buckets}
-        return KnownState(op_id, self.resolved, self.buckets, {**self.totals, **mine}, write_checkpoint)
+        merged = {**self.totals, **mine} if mine else self.totals
+        return KnownState(op_id, self.resolved, self.buckets, merged, write_checkpoint)
 
     def total(self, name: str) -> BucketTotals:
         """Total of a bucket; zero for one without operations."""
@@ -61,16 +62,21 @@ class KnownState:
 
     def changed_since(self, before: KnownState) -> list[str]:
         """Names of buckets that are new or have another checksum or count than before."""
+        if self.totals is before.totals and self.buckets is before.buckets:
+            return []
         return [
             name
             for name in self.buckets
             if name not in before.buckets or self.total(name)[1:] != before.total(name)[1:]
         ]
 
-    def diff_line(self, before: KnownState) -> CheckpointDiff | None:
-        """The line that brings a client from `before` to here, or None when nothing of it concerns this client."""
-        removed = [name for name in before.buckets if name not in self.buckets]
-        updated = self.changed_since(before)
+    def diff_line(self, before: KnownState, updated: Sequence[str]) -> CheckpointDiff | None:
+        """The line that brings a client from `before` to here, or None when nothing of it concerns this client.
+
+        `updated` is what `changed_since` says of the two.
+        """
+        same_buckets = self.buckets is before.buckets
+        removed = [] if same_buckets else [name for name in before.buckets if name not in self.buckets]
         if not removed and not updated and self.write_checkpoint == before.write_checkpoint:
             return None
         return CheckpointDiff(

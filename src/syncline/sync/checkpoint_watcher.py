@@ -132,6 +132,14 @@ class CheckpointWatcher:
         """Open sessions."""
         return sum(len(inboxes) for inboxes in self._by_user.values())
 
+    def inboxes(self) -> list[Inbox]:
+        """The inboxes of all sessions."""
+        return [inbox for inboxes in self._by_user.values() for inbox in inboxes]
+
+    def listeners(self, bucket: str) -> int:
+        """How many sessions hold a bucket."""
+        return len(self._by_bucket.get(bucket, ()))
+
     async def _look(self) -> None:
         served = self._served
         changes = None
@@ -153,7 +161,7 @@ class CheckpointWatcher:
         checkpoint = await self._reader.checkpoint(version.number) if version else None
         if self._served is not None:
             log.info("Version %d is no longer active", self._served.version.number, extra={"event": "sync.version_end"})
-            for inbox in [inbox for inboxes in self._by_user.values() for inbox in inboxes]:
+            for inbox in self.inboxes():
                 inbox.ended = True
                 inbox.arrived.set()
         if version is None or checkpoint is None:

@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 __all__ = [
+    "BATCH_SPANS_MAX",
+    "BULK_READS_MAX",
+    "CACHE_BYTES_MAX",
     "CHUNK_BYTES_MAX",
     "CHUNK_OPS_MAX",
     "EXPIRY_WARNING_S",
+    "FETCH_WAIT_S",
     "INTERRUPT_AFTER_OPS",
     "KEEPALIVE_INTERVAL_S",
     "KEEPALIVE_JITTER",
     "READ_OPS_MAX",
+    "SMALL_READ_OPS_MAX",
     "StreamLimits",
 ]
 
@@ -20,6 +25,15 @@ CHUNK_OPS_MAX = (
     500  # operations of one line: a cut connection loses at most the line under way and one in a client's buffer
 )
 CHUNK_BYTES_MAX = 1024 * 1024  # bytes of row data in a chunk; one larger row is a chunk of its own
+SMALL_READ_OPS_MAX = 100  # operations up to which a session's read goes together with others'
+BATCH_SPANS_MAX = 128  # buckets of such a read: the first sessions of a large fan-out do not wait for the last
+BULK_READS_MAX = (
+    3  # larger reads at the same time: below the threads of a storage reader, so that a small one finds a free one
+)
+FETCH_WAIT_S = (
+    30.0  # seconds that a session waits for its turn to read; then its stream ends, and the client comes again
+)
+CACHE_BYTES_MAX = 32 * 1024 * 1024  # bytes of encoded chunks kept for the sessions that share buckets, in one process
 INTERRUPT_AFTER_OPS = (
     1000  # operations sent for a checkpoint, from which on a newer checkpoint takes over at a chunk's end
 )

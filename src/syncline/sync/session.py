@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Protocol
 
 from syncline.protocol.lines import CheckpointComplete, Line, PartialCheckpointComplete, TokenExpiresIn
-from syncline.storage.model import BucketTotals, OpChunk
+from syncline.storage.model import BucketTotals
 from syncline.sync.checkpoint_state import KnownState
 from syncline.sync.limits import EXPIRY_WARNING_S, INTERRUPT_AFTER_OPS, KEEPALIVE_INTERVAL_S, KEEPALIVE_JITTER
 from syncline.sync_config.plan import ResolvedBuckets
 
 __all__ = [
     "Changed",
+    "Chunk",
     "ChunksRead",
     "End",
     "Instruction",
@@ -26,11 +28,48 @@ __all__ = [
     "SendChunk",
     "SendLine",
     "SessionEvent",
+    "Span",
     "SyncSession",
     "Tick",
     "VersionEnded",
     "ViewRead",
 ]
+
+
+class Chunk(Protocol):
+    """What a session knows of consecutive operations of one bucket: not the operations themselves, nor how they are encoded."""
+
+    @property
+    def bucket(self) -> str:
+        """The bucket's name."""
+        ...
+
+    @property
+    def next_after(self) -> int:
+        """The last op id."""
+        ...
+
+    @property
+    def op_count(self) -> int:
+        """How many operations."""
+        ...
+
+    @property
+    def newest_target(self) -> int:
+        """The newest op that one of these gave way to (compaction); 0 where none did."""
+        ...
+
+
+class Span(NamedTuple):
+    """Operations that a session lacks: those of a bucket with op ids in (`after`, `upto`].
+
+    `upto` is the bucket's last op at the checkpoint, `op_count` about how many there are: never much less.
+    """
+
+    bucket: str
+    after: int
+    upto: int
+    op_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +96,7 @@ class Changed:
 class ChunksRead:
     """Answer to ReadChunks. Fewer operations than allowed and no `has_more` mean that the buckets are sent whole."""
 
-    chunks: Sequence[OpChunk]
+    chunks: Sequence[Chunk]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +126,20 @@ class SendLine:
 class SendChunk:
     """Send operations as a data line."""
 
-    chunk: OpChunk
+    chunk: Chunk
 
 
 @dataclass(frozen=True, slots=True)
 class ReadChunks:
-    """Read the next operations of these buckets (name, position), up to the checkpoint; answer with ChunksRead."""
+    """Read the next operations of these spans, in their order, up to the checkpoint; answer with ChunksRead."""
 
-    positions: tuple[tuple[str, int], ...]
+    spans: tuple[Span, ...]
     checkpoint_op: int
+
+    @property
+    def positions(self) -> list[tuple[str, int]]:
+        """Bucket and position of each span."""
+        return [(span.bucket, span.after) for span in self.spans]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +175,7 @@ class SyncSession:
         self._keepalive_at_s = _next_keepalive(now_s, jitter)
         self._state: KnownState | None = None
         self._write_checkpoint: int | None = None
-        self._unsent: set[str] = set()  # buckets of the checkpoint that the client does not have whole
+        self._unsent: dict[str, int] = {}  # buckets that the client does not have whole -> about how many ops it lacks
         self._groups: list[tuple[int, list[str]]] = []  # still to fetch for this checkpoint, by priority
         self._sent_ops = 0  # for this checkpoint
         self._reading = False
@@ -213,25 +257,48 @@ class SyncSession:
 
     def _begin(self, before: KnownState | None, state: KnownState) -> list[Instruction]:
         """Announce a checkpoint and start fetching what the client lacks."""
-        line: Line | None = state.full_line() if before is None else state.diff_line(before)
+        changed = list(state.buckets) if before is None else state.changed_since(before)
+        line: Line | None = state.full_line() if before is None else state.diff_line(before, changed)
         if line is None and before is not None:
             # Nothing of it concerns this client: it goes on at the checkpoint that it was told of.
             state = replace(state, op_id=before.op_id)
         self._state = state
-        # A bucket that left and comes back starts from 0: the client dropped it when it left.
-        kept = state.buckets if before is None else {name: 0 for name in state.buckets if name in before.buckets}
-        self._positions = {name: op for name, op in self._positions.items() if name in kept}
-        changed = list(state.buckets) if before is None else state.changed_since(before)
-        fetch = [name for name in state.buckets if name in self._unsent or name in set(changed)]
-        self._unsent = set(fetch)
-        self._groups = state.by_priority(fetch)
+        if before is None:
+            self._positions = {name: self._start(name, state) for name in state.buckets}
+        elif state.buckets is not before.buckets:
+            # A bucket that left and comes back starts from 0: the client dropped it when it left.
+            kept = {name: op for name, op in self._positions.items() if name in before.buckets}
+            self._positions = {name: kept.get(name, 0) for name in state.buckets}
+        unsent = {name: ops for name, ops in self._unsent.items() if name in state.buckets} if self._unsent else {}
+        for name in changed:
+            unsent[name] = self._lacking(name, before, state, unsent.get(name, 0))
+        self._unsent = unsent
+        self._groups = state.by_priority(unsent)
         self._sent_ops = 0
-        if line is None and not fetch:
+        if line is None and not unsent:
             return []
         head: list[Instruction] = [SendLine(line)] if line is not None else []
         return head + self._go_on()
 
-    def _send(self, chunks: Sequence[OpChunk]) -> list[Instruction]:
+    def _start(self, name: str, state: KnownState) -> int:
+        """The position that a client's request comes to.
+
+        It names the checkpoint that the client had, of which the bucket's own last op is as good: sessions at the same op share
+        what is read for them.
+        """
+        position, last_op = self._positions.get(name, 0), state.total(name).op_id
+        return last_op if last_op <= position <= state.op_id else position
+
+    def _lacking(self, name: str, before: KnownState | None, state: KnownState, unsent: int) -> int:
+        """About how many operations of a changed bucket the client lacks; `unsent` of them it lacked before."""
+        total = state.total(name)
+        most = min(total.op_count, max(0, total.op_id - self._positions.get(name, 0)))
+        if before is None or name not in before.buckets:
+            return most
+        newer = total.op_count - before.total(name).op_count + unsent
+        return min(most, newer) if newer > 0 else most
+
+    def _send(self, chunks: Sequence[Chunk]) -> list[Instruction]:
         state = self._state
         assert state is not None
         if not chunks:
@@ -241,8 +308,9 @@ class SyncSession:
             assert chunk.next_after <= state.op_id, "no op above the checkpoint is ever sent"
             out.append(SendChunk(chunk))
             self._positions[chunk.bucket] = chunk.next_after
-            self._sent_ops += len(chunk.ops)
-            if any(op.target_op is not None and op.target_op > state.op_id for op in chunk.ops):
+            self._sent_ops += chunk.op_count
+            self._unsent[chunk.bucket] -= chunk.op_count
+            if chunk.newest_target > state.op_id:
                 self._withhold_complete = True
         if self._pending is not None and self._sent_ops >= INTERRUPT_AFTER_OPS:
             self._groups = []
@@ -267,7 +335,7 @@ class SyncSession:
         while self._groups:
             priority, names = self._groups[0]
             wanted = [
-                (name, self._positions.get(name, 0))
+                Span(name, self._positions.get(name, 0), state.total(name).op_id, max(1, self._unsent[name]))
                 for name in names
                 if state.total(name).op_id > self._positions.get(name, 0)
             ]
@@ -275,7 +343,8 @@ class SyncSession:
                 self._reading = True
                 return [*out, ReadChunks(tuple(wanted), state.op_id)]
             self._groups.pop(0)
-            self._unsent.difference_update(names)
+            for name in names:
+                self._unsent.pop(name, None)
             if state.has_priority_after(priority) and not self._withhold_complete:
                 out.append(SendLine(PartialCheckpointComplete(str(state.op_id), priority)))
         if self._withhold_complete:
@@ -293,6 +362,9 @@ class SyncSession:
             self._keepalive_at_s = _next_keepalive(tick.now_s, tick.jitter)
             return [SendLine(TokenExpiresIn(left))]
         if self._keepalives and tick.now_s >= self._keepalive_at_s:
+            if left < 1:  # 0 means that the token has expired: it is told once, when it is true
+                self._keepalive_at_s = self._expires_at_s
+                return []
             self._keepalive_at_s = _next_keepalive(tick.now_s, tick.jitter)
             return [SendLine(TokenExpiresIn(left))]
         return []

@@ -6,15 +6,19 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from syncline.protocol.lines import encode_line
+from syncline.protocol.line_formats import LineFormat
 from syncline.protocol.requests import StreamRequest
 from syncline.storage.base import StorageReader, WriteCheckpoints
+from syncline.storage.model import OpChunk
 from syncline.sync.checkpoint_watcher import CheckpointWatcher, Inbox, ServedVersion
-from syncline.sync.encoding import encode_chunk
-from syncline.sync.limits import CHUNK_BYTES_MAX, CHUNK_OPS_MAX, READ_OPS_MAX, StreamLimits
+from syncline.sync.chunk_source import ChunkSource, is_small
+from syncline.sync.encoding import EncodedChunk, encode_chunk, encode_data_line, encode_stream_line, ops_form
+from syncline.sync.limits import CACHE_BYTES_MAX, StreamLimits
 from syncline.sync.session import (
     Changed,
     ChunksRead,
@@ -32,7 +36,7 @@ from syncline.sync.session import (
 )
 from syncline.sync_config.plan import ConnectionData
 
-__all__ = ["StreamContext", "SyncStream", "user_key_of"]
+__all__ = ["Burst", "StreamContext", "SyncStream", "user_key_of"]
 
 log = logging.getLogger(__name__)
 
@@ -50,87 +54,167 @@ class StreamContext:
     write_checkpoints: WriteCheckpoints
     watcher: CheckpointWatcher
     limits: StreamLimits
-    fetches: asyncio.Semaphore
+    chunks: ChunkSource
+    now_s: Callable[[], float] = time.time  # seconds since 1970
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        reader: StorageReader,
+        write_checkpoints: WriteCheckpoints,
+        watcher: CheckpointWatcher,
+        limits: StreamLimits,
+        now_s: Callable[[], float] = time.time,
+    ) -> StreamContext:
+        """A context with a chunk source of its own. Call within the event loop of the streams."""
+        chunks = ChunkSource(
+            reader,
+            reads_max=limits.fetches_max,
+            cache_bytes_max=CACHE_BYTES_MAX,
+            is_shared=lambda bucket: watcher.listeners(bucket) > 1,
+        )
+        return cls(reader, write_checkpoints, watcher, limits, chunks, now_s)
+
+
+class Burst(NamedTuple):
+    """Lines to be sent together. `rests`: the stream then waits for a change or for its next keepalive."""
+
+    lines: list[bytes]
+    rests: bool
 
 
 class SyncStream:
     """One client's stream as an iterator of encoded lines.
 
-    `expires_at_s` is the token's end in seconds since 1970. Errors that the client should see as an answer (no active config, too
-    many buckets) are raised before the first line.
+    `expires_at_s` is the token's end in seconds since 1970; `keepalives` is false where the transport has its own. Errors that the
+    client should see as an answer (no active config, too many buckets) are raised before the first line.
     """
 
+    __slots__ = (
+        "_connection",
+        "_context",
+        "_form",
+        "_line_format",
+        "_request",
+        "_served",
+        "_session",
+        "_user_key",
+        "end_reason",
+        "operations_sent",
+    )
+
     def __init__(
-        self, context: StreamContext, *, connection: ConnectionData, request: StreamRequest, expires_at_s: float
+        self,
+        context: StreamContext,
+        *,
+        connection: ConnectionData,
+        request: StreamRequest,
+        expires_at_s: float,
+        line_format: LineFormat = LineFormat.NDJSON,
+        keepalives: bool = True,
     ) -> None:
         self._context = context
         self._connection = connection
         self._request = request
+        self._line_format = line_format
+        self._form = ops_form(line_format, raw_data=request.raw_data)
         self._served: ServedVersion = context.watcher.served()
         self._user_key = user_key_of(connection.user_id, request.client_id)
         self._session = SyncSession(
             positions={position.name: int(position.after) for position in request.buckets},
             expires_at_s=expires_at_s,
-            now_s=time.time(),
-            keepalives=True,
+            now_s=context.now_s(),
+            keepalives=keepalives,
             jitter=_jitter(),
         )
         self.operations_sent = 0
         self.end_reason = ""
 
     async def lines(self) -> AsyncGenerator[bytes]:
-        """Encoded lines, until the stream ends or the caller closes the generator."""
+        """Encoded lines one at a time, until the stream ends or the caller closes the generator."""
+        async with aclosing(self.bursts()) as bursts:
+            async for burst in bursts:
+                lines = iter(burst.lines)
+                del burst  # a stream that rests holds nothing of what it sent
+                for line in lines:
+                    yield line
+                    del line
+
+    async def bursts(self) -> AsyncGenerator[Burst]:
+        """Encoded lines as they come together: what can be sent before the stream has to wait for something.
+
+        A burst has at most the operations of one read (`READ_OPS_MAX`, `READ_BYTES_MAX`). While a consumer sends one, the next is
+        read.
+        """
         inbox = self._context.watcher.register(self._user_key)
+        reading: asyncio.Task[SessionEvent] | None = None
+        opened = False
+        lines: list[bytes] = []
         try:
             instructions = self._session.receive(await self._read_view(inbox))
             while True:
-                event: SessionEvent | None = None
-                for instruction in instructions:
-                    match instruction:
-                        case SendLine() | SendChunk():
-                            yield self._encode(instruction)
-                        case End():
-                            self.end_reason = instruction.reason
-                            return
-                        case ReadChunks() | ReadView():
-                            for line in self._tick_if_due():
-                                if isinstance(line, End):
-                                    self.end_reason = line.reason
-                                    return
-                                if isinstance(line, SendLine):
-                                    yield encode_line(line.line)
-                            event = await self._read(instruction, inbox)
-                instructions = self._session.receive(event or await self._next_event(inbox))
+                wanted = _last_of(instructions := self._with_tick(instructions))
+                if isinstance(wanted, ReadChunks) and not is_small(wanted):
+                    reading = asyncio.create_task(self._read(wanted, inbox))
+                    await asyncio.sleep(0)  # it is under way while the operations before it are encoded and sent
+                self._encode(instructions, lines)
+                instructions = []  # a stream that rests holds nothing of what it sent
+                # What a small reading brings goes out together with the lines before it; the first line opens the stream.
+                if lines and (reading is not None or not opened or not isinstance(wanted, ReadChunks | ReadView)):
+                    opened = True
+                    yield Burst(lines, rests=wanted is None)
+                    lines = []
+                if isinstance(wanted, End):
+                    self.end_reason = wanted.reason
+                    return
+                if wanted is None:
+                    instructions = self._session.receive(await self._next_event(inbox))
+                else:
+                    instructions = self._session.receive(await (reading or self._read(wanted, inbox)))
+                    reading = None
         finally:
             self._context.watcher.unregister(inbox)
+            if reading is not None:
+                reading.cancel()
+                reading.add_done_callback(_forget)
 
-    def _encode(self, instruction: SendLine | SendChunk) -> bytes:
-        if isinstance(instruction, SendLine):
-            return encode_line(instruction.line)
-        self.operations_sent += len(instruction.chunk.ops)
-        return encode_chunk(instruction.chunk, raw_data=self._request.raw_data)
+    def _encode(self, instructions: list[Instruction], lines: list[bytes]) -> None:
+        """Add the lines of all that is to be sent."""
+        for instruction in instructions:
+            match instruction:
+                case SendLine():
+                    lines.append(encode_stream_line(instruction.line, self._line_format))
+                case SendChunk():
+                    chunk = instruction.chunk
+                    if isinstance(chunk, OpChunk):
+                        chunk = encode_chunk(chunk, self._form)
+                    assert isinstance(chunk, EncodedChunk)
+                    self.operations_sent += chunk.op_count
+                    lines.append(encode_data_line(chunk, self._form))
+                case ReadChunks() | ReadView() | End():
+                    return
 
-    def _tick_if_due(self) -> list[Instruction]:
-        """A long download must not outlive its token, nor starve its keepalives."""
-        now_s = time.time()
-        return self._session.receive(Tick(now_s, _jitter())) if now_s >= self._session.next_tick_s else []
+    def _with_tick(self, instructions: list[Instruction]) -> list[Instruction]:
+        """A long download must not outlive its token, nor starve its keepalives: before a reading, look at the clock."""
+        now_s = self._context.now_s()
+        if now_s < self._session.next_tick_s or not isinstance(_last_of(instructions), ReadChunks | ReadView):
+            return instructions
+        ticked = self._session.receive(Tick(now_s, _jitter()))
+        ends = isinstance(_last_of(ticked), End)
+        return [*instructions[:-1], *ticked] if ends else [*instructions[:-1], *ticked, instructions[-1]]
 
-    async def _read(self, instruction: ReadChunks | ReadView, inbox: Inbox) -> SessionEvent:
+    async def _read(self, wanted: ReadChunks | ReadView, inbox: Inbox) -> SessionEvent:
+        if inbox.ended:
+            return VersionEnded()
+        if isinstance(wanted, ReadView):
+            event: SessionEvent = await self._read_view(inbox)
+        else:
+            event = ChunksRead(await self._context.chunks.read(self._served.version.number, wanted, self._form))
         if inbox.ended:
             return VersionEnded()
         self._tell(inbox)
-        if isinstance(instruction, ReadView):
-            return await self._read_view(inbox)
-        async with self._context.fetches:
-            chunks = await self._context.reader.chunks(
-                self._served.version.number,
-                instruction.positions,
-                checkpoint_op=instruction.checkpoint_op,
-                ops_max=READ_OPS_MAX,
-                chunk_ops_max=CHUNK_OPS_MAX,
-                chunk_bytes_max=CHUNK_BYTES_MAX,
-            )
-        return ChunksRead(chunks)
+        return event
 
     async def _read_view(self, inbox: Inbox) -> SessionEvent:
         """Read at the newest checkpoint, and tell the watcher what this session listens to from now on."""
@@ -165,14 +249,15 @@ class SyncStream:
             change = _take(inbox)
             if change is not None:
                 return change
-            now_s = time.time()
+            now_s = self._context.now_s()
             if now_s >= self._session.next_tick_s:
                 return Tick(now_s, _jitter())
+            # Cheaper than a timeout: it only wakes, and the loop looks at the clock.
+            timer = asyncio.get_running_loop().call_later(self._session.next_tick_s - now_s, inbox.arrived.set)
             try:
-                async with asyncio.timeout(self._session.next_tick_s - now_s):
-                    await inbox.arrived.wait()
-            except TimeoutError:
-                pass
+                await inbox.arrived.wait()
+            finally:
+                timer.cancel()
 
     def _tell(self, inbox: Inbox) -> None:
         """Let the session know of newer checkpoints while it is sending; it decides whether to go over to them."""
@@ -190,6 +275,18 @@ def _take(inbox: Inbox) -> Changed | None:
     change = Changed(inbox.op_id, inbox.totals, inbox.lookups_changed, inbox.write_checkpoint)
     inbox.op_id, inbox.totals, inbox.lookups_changed, inbox.write_checkpoint = None, {}, False, None
     return change
+
+
+def _last_of(instructions: Sequence[Instruction]) -> ReadChunks | ReadView | End | None:
+    """What is to be done after everything was sent."""
+    last = instructions[-1] if instructions else None
+    return last if isinstance(last, ReadChunks | ReadView | End) else None
+
+
+def _forget(task: asyncio.Task[SessionEvent]) -> None:
+    """Take the outcome of a reading that nobody waits for any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _jitter() -> float:

@@ -133,3 +133,11 @@ async def test_an_unregistered_session_leaves_nothing_behind(world: World) -> No
     world.commit("10#a[]")
     await told(later)
     assert not inbox.arrived.is_set()
+
+
+async def test_the_watcher_knows_how_many_sessions_share_a_bucket(world: World) -> None:
+    one, two = world.session("u1", {"10#a[]", "10#b[]"}), world.session("u2", {"10#a[]"})
+    assert [world.watcher.listeners(bucket) for bucket in ("10#a[]", "10#b[]", "10#c[]")] == [2, 1, 0]
+    assert set(world.watcher.inboxes()) == {one, two}
+    world.watcher.unregister(one)
+    assert world.watcher.listeners("10#a[]") == 1

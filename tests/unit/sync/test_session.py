@@ -21,6 +21,7 @@ from syncline.sync.session import (
     ReadView,
     SendChunk,
     SendLine,
+    Span,
     SyncSession,
     Tick,
     VersionEnded,
@@ -66,6 +67,17 @@ def kinds(instructions: list[Instruction]) -> list[str]:
     ]
 
 
+def wanted(instruction: Instruction) -> tuple[list[tuple[str, int]], int]:
+    """Positions and checkpoint of a reading."""
+    assert isinstance(instruction, ReadChunks)
+    return instruction.positions, instruction.checkpoint_op
+
+
+def spans(instruction: Instruction) -> tuple[Span, ...]:
+    assert isinstance(instruction, ReadChunks)
+    return instruction.spans
+
+
 def test_a_checkpoint_without_data_is_completed_at_once() -> None:
     instructions = session().receive(view(10, {"a": (3, 0)}))
     assert kinds(instructions) == ["Checkpoint", "CheckpointComplete"]
@@ -79,10 +91,10 @@ def test_data_goes_out_by_priority_with_partial_completes_between() -> None:
     machine = session()
     instructions = machine.receive(view(10, {"low": (3, 4), "high": (0, 2)}))
     assert kinds(instructions) == ["Checkpoint", "ReadChunks"]
-    assert instructions[-1] == ReadChunks((("high", 0),), 10)
+    assert wanted(instructions[-1]) == ([("high", 0)], 10)
     instructions = machine.receive(ChunksRead([chunk("high", 0, 2)]))
     assert instructions[1] == SendLine(PartialCheckpointComplete("10", 0))
-    assert instructions[2] == ReadChunks((("low", 0),), 10)
+    assert wanted(instructions[2]) == ([("low", 0)], 10)
     instructions = machine.receive(ChunksRead([chunk("low", 0, 4)]))
     assert instructions[1:] == [SendLine(CheckpointComplete("10"))]
 
@@ -92,7 +104,7 @@ def test_a_bucket_that_was_cut_is_read_on_from_where_it_was_cut() -> None:
     machine.receive(view(10, {"a": (3, 8)}))
     instructions = machine.receive(ChunksRead([chunk("a", 0, 5, has_more=True)]))
     assert kinds(instructions) == ["SendChunk", "ReadChunks"]
-    assert instructions[-1] == ReadChunks((("a", 5),), 10)
+    assert wanted(instructions[-1]) == ([("a", 5)], 10)
 
 
 def test_a_client_that_has_everything_gets_only_the_complete_line() -> None:
@@ -150,7 +162,7 @@ def test_a_bucket_that_comes_back_is_sent_from_the_start() -> None:
     machine.receive(Changed(11, lookups_changed=True))
     machine.receive(view(11, {}))
     machine.receive(Changed(12, lookups_changed=True))
-    assert machine.receive(view(12, {"a": (3, 5)}))[-1] == ReadChunks((("a", 0),), 12)
+    assert wanted(machine.receive(view(12, {"a": (3, 5)}))[-1]) == ([("a", 0)], 12)
 
 
 def test_a_newer_checkpoint_takes_over_after_a_thousand_operations() -> None:
@@ -159,7 +171,7 @@ def test_a_newer_checkpoint_takes_over_after_a_thousand_operations() -> None:
     assert machine.receive(Changed(5001, {"a": total(5001)})) == []
     instructions = machine.receive(ChunksRead([chunk("a", 0, 1000, has_more=True)]))
     assert kinds(instructions) == ["SendChunk", "CheckpointDiff", "ReadChunks"]
-    assert instructions[-1] == ReadChunks((("a", 1000),), 5001)
+    assert wanted(instructions[-1]) == ([("a", 1000)], 5001)
 
 
 def test_an_interrupted_bucket_stays_to_be_fetched_although_the_diff_is_about_another() -> None:
@@ -167,9 +179,9 @@ def test_an_interrupted_bucket_stays_to_be_fetched_although_the_diff_is_about_an
     machine.receive(view(5000, {"a": (3, 5000), "b": (1, 0)}))
     machine.receive(Changed(5001, {"b": total(5001)}))
     instructions = machine.receive(ChunksRead([chunk("a", 0, 1000, has_more=True)]))
-    assert instructions[-1] == ReadChunks((("b", 0),), 5001)
+    assert wanted(instructions[-1]) == ([("b", 0)], 5001)
     instructions = machine.receive(ChunksRead([chunk("b", 5000, 5001)]))
-    assert instructions[-1] == ReadChunks((("a", 1000),), 5001)
+    assert wanted(instructions[-1]) == ([("a", 1000)], 5001)
 
 
 def test_a_newer_checkpoint_without_news_for_the_client_leaves_it_at_the_one_that_it_was_told() -> None:
@@ -177,7 +189,7 @@ def test_a_newer_checkpoint_without_news_for_the_client_leaves_it_at_the_one_tha
     machine.receive(view(5000, {"a": (3, 1500)}))
     machine.receive(Changed(5001, {"other": total(5001)}))
     instructions = machine.receive(ChunksRead([chunk("a", 0, 1000, has_more=True)]))
-    assert instructions[1:] == [ReadChunks((("a", 1000),), 5000)]
+    assert [wanted(each) for each in instructions[1:]] == [([("a", 1000)], 5000)]
     assert machine.receive(ChunksRead([chunk("a", 1000, 1500)]))[1:] == [SendLine(CheckpointComplete("5000"))]
 
 
@@ -255,3 +267,37 @@ def test_chunks_are_passed_on_as_they_are() -> None:
     machine.receive(view(10, {"a": (3, 10)}))
     part = chunk("a", 0, 10)
     assert machine.receive(ChunksRead([part]))[0] == SendChunk(part)
+
+
+def test_a_reading_says_how_far_each_bucket_goes_and_about_how_many_operations_it_lacks() -> None:
+    machine = session(positions={"a": 4})
+    instructions = machine.receive(view(10, {"a": (3, 8), "b": (3, 6)}))
+    assert spans(instructions[-1]) == (Span("a", 4, 8, 4), Span("b", 0, 6, 6))
+    instructions = machine.receive(ChunksRead([chunk("a", 4, 8), chunk("b", 0, 2, has_more=True)]))
+    assert spans(instructions[-1]) == (Span("b", 2, 6, 4),)
+    machine.receive(ChunksRead([chunk("b", 2, 6)]))
+    one_more = BucketTotals(5000, 8001, 9)  # one op more, far above the last
+    assert spans(machine.receive(Changed(5000, {"a": one_more}))[-1]) == (Span("a", 8, 5000, 1),)
+
+
+def test_a_client_that_names_a_checkpoint_stands_at_its_bucket_s_last_op() -> None:
+    """So sessions that come back after different checkpoints read the same."""
+    machine = session(positions={"a": 9})
+    machine.receive(view(10, {"a": (3, 8)}))
+    assert wanted(machine.receive(Changed(12, {"a": total(12)}))[-1]) == ([("a", 8)], 12)
+
+
+def test_a_position_above_the_checkpoint_is_kept() -> None:
+    machine = session(positions={"a": 99})
+    machine.receive(view(10, {"a": (3, 8)}))
+    assert kinds(machine.receive(Changed(12, {"a": total(12)}))) == ["CheckpointDiff", "CheckpointComplete"]
+
+
+def test_that_a_token_has_expired_is_told_once() -> None:
+    machine = session(expires_in_s=45)
+    machine.receive(view(10, {}))
+    machine.receive(Tick(NOW_S + 25, jitter=-0.5))
+    assert machine.next_tick_s == NOW_S + 44
+    assert machine.receive(Tick(NOW_S + 44.5)) == []
+    assert machine.next_tick_s == NOW_S + 45
+    assert machine.receive(Tick(NOW_S + 45)) == [SendLine(TokenExpiresIn(0)), End("the token has expired")]
