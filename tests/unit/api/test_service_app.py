@@ -1,15 +1,21 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import zlib
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 
 from syncline.api import stream as stream_module
-from syncline.api.limits import BODY_BYTES_MAX
+from syncline.api.limits import BODY_BYTES_MAX, SEND_PART_BYTES
+from syncline.storage.model import OpChunk
+from syncline.sync.encoding import EncodedChunk
 from syncline.sync.limits import StreamLimits
+from syncline.testing.waiting import eventually
+from tests.conformance.golden import bson_as_lines
 from tests.unit.api.world import World, running_world, token
 
 
@@ -169,3 +175,61 @@ async def test_a_write_checkpoint_reaches_the_stream_of_the_same_user_and_client
     assert diff["write_checkpoint"] == value
     assert diff["updated_buckets"] == []
     assert not any("checkpoint_diff" in line for line in other.lines)
+
+
+async def test_a_stream_that_rests_holds_nothing_of_what_it_sent(world: World) -> None:
+    def chunks() -> int:
+        gc.collect()
+        return sum(isinstance(each, EncodedChunk | OpChunk) for each in gc.get_objects())
+
+    before = chunks()
+    world.commit(*(f"row-{number}" for number in range(300)))
+    exchange, _ = world.open_stream(raw_data=True)
+    await exchange.until("checkpoint_complete")
+    world.commit("one-more")
+    await exchange.until("checkpoint_complete", 2)
+    assert sum(len(line["data"]["data"]) for line in exchange.lines if "data" in line) == 301
+    await eventually(lambda: chunks() == before)
+
+
+async def test_bson_and_compression_are_chosen_by_the_headers(world: World) -> None:
+    world.commit("a", data='{"id":"a"}')
+    headers = [(b"accept", b"application/vnd.powersync.bson-stream"), (b"accept-encoding", b"gzip")]
+    exchange, task = world.begin("POST", "/sync/stream", body=b"{}", bearer=token(), headers=headers)
+    await eventually(lambda: len(exchange.messages) >= 3)
+    exchange.gone.set()
+    await task
+    assert exchange.headers["content-type"] == "application/vnd.powersync.bson-stream"
+    assert exchange.headers["content-encoding"] == "gzip"
+    assert set(exchange.headers) == {
+        "access-control-allow-origin",
+        "access-control-expose-headers",
+        "content-type",
+        "content-encoding",
+        "x-accel-buffering",
+    }
+    body = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(exchange.body)
+    kinds = [next(iter(json.loads(line))) for line in bson_as_lines(body)]
+    assert kinds == ["checkpoint", "data", "checkpoint_complete"]
+
+
+async def test_a_large_body_goes_out_in_parts_that_a_slow_client_can_take(world: World) -> None:
+    world.commit(*(f"row-{number}" for number in range(200)), data=json.dumps({"id": "x", "text": "x" * 2000}))
+    exchange, _ = world.open_stream(raw_data=True)
+    await exchange.until("checkpoint_complete")
+    sizes = [len(message["body"]) for message in exchange.messages[1:]]
+    assert sum(sizes) > 400_000
+    assert max(sizes) <= SEND_PART_BYTES
+
+
+async def test_a_client_that_comes_while_the_version_is_replaced_is_told_to_come_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def gone(*_: object) -> None:
+        return None
+
+    monkeypatch.setattr(world.reader, "view", gone)
+    exchange, task = world.open_stream()
+    await task
+    assert (exchange.status, json.loads(exchange.body)["error"]["code"]) == (500, "PSYNC_S2302")
+    assert world.watcher.session_count == 0

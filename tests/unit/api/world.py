@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, MutableMapping
+from collections.abc import AsyncGenerator, Callable, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +17,13 @@ from syncline.api.app import ServiceApp
 from syncline.api.checkpoints import WriteCheckpointBatcher
 from syncline.api.probes import Probes
 from syncline.api.stream import SyncStreamApp
+from syncline.api.websocket import WebSocketApp
 from syncline.auth.keys import StaticKeys
 from syncline.auth.verifier import TokenVerifier
 from syncline.protocol.ops import OpType, put_checksum
 from syncline.storage.model import FlushBatch, NewOp
 from syncline.storage.sqlite import SqliteStorage
+from syncline.storage.sqlite.reader import SqliteReader
 from syncline.storage.sqlite.writer import SqliteWriter
 from syncline.sync.checkpoint_watcher import CheckpointWatcher
 from syncline.sync.limits import StreamLimits
@@ -52,9 +54,12 @@ class ScriptedHead:
         self.position = "00000009"
         self.markers = 0
         self.looks = 0
+        self.hold: asyncio.Event | None = None  # what a look waits for
 
     async def head(self) -> str:
         self.looks += 1
+        if self.hold is not None:
+            await self.hold.wait()
         return self.position
 
     async def emit_marker(self) -> None:
@@ -97,10 +102,16 @@ class Exchange:
 
 class World:
     def __init__(
-        self, app: ServiceApp, streams: SyncStreamApp, writer: SqliteWriter, watcher: CheckpointWatcher
+        self,
+        app: ServiceApp,
+        streams: SyncStreamApp,
+        websockets: WebSocketApp,
+        writer: SqliteWriter,
+        watcher: CheckpointWatcher,
     ) -> None:
-        self.app, self.streams, self.writer, self.watcher = app, streams, writer, watcher
+        self.app, self.streams, self.websockets, self.writer, self.watcher = app, streams, websockets, writer, watcher
         self.head = ScriptedHead()
+        self.reader: SqliteReader
         self.position = 0
 
     def commit(self, *ids: str, user_id: str = "u1", data: str = "{}") -> None:
@@ -122,6 +133,7 @@ class World:
         bearer: str | None = None,
         query: str = "",
         blocked: asyncio.Event | None = None,
+        headers: Sequence[tuple[bytes, bytes]] = (),
     ) -> tuple[Exchange, asyncio.Task[None]]:
         """Start a request; the client stays until `exchange.gone` is set."""
         exchange = Exchange(blocked=blocked)
@@ -141,8 +153,8 @@ class World:
                 exchange.messages.append(message)
                 exchange.arrived.notify_all()
 
-        headers = [(b"authorization", f"Token {bearer}".encode())] if bearer else []
-        scope = {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": headers}
+        sent = [*headers, *([(b"authorization", f"Token {bearer}".encode())] if bearer else [])]
+        scope = {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": sent}
         return exchange, asyncio.create_task(self.app(scope, receive, send))
 
     async def ask(self, method: str, path: str, **options: Any) -> Exchange:
@@ -158,22 +170,28 @@ class World:
 
 @asynccontextmanager
 async def running_world(
-    folder: Path, *, limits: StreamLimits | None = None, active: bool = True
+    folder: Path,
+    *,
+    limits: StreamLimits | None = None,
+    active: bool = True,
+    now_s: Callable[[], float] = time.time,
 ) -> AsyncGenerator[World]:
     storage = SqliteStorage(folder)
     writer, reader, checkpoints = storage.open_writer(), storage.open_reader(), storage.open_write_checkpoints()
     watcher = CheckpointWatcher(reader=reader, write_checkpoints=checkpoints, compile_plan=compile_sync_config)
     used = limits or StreamLimits()
-    context = StreamContext(reader, checkpoints, watcher, used, asyncio.Semaphore(used.fetches_max))
+    context = StreamContext.of(reader=reader, write_checkpoints=checkpoints, watcher=watcher, limits=used, now_s=now_s)
     key = {"kty": "oct", "alg": "HS256", "kid": "k", "k": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY"}
     verifier = TokenVerifier([StaticKeys.from_jwks([key])], ["test"])
     streams = SyncStreamApp(context, verifier)
     head = ScriptedHead()
     batcher = WriteCheckpointBatcher(head=head, write_checkpoints=checkpoints)
     probes = Probes(is_ready=lambda: watcher.is_serving, touched_s=time.time)
-    app = ServiceApp(stream=streams, verifier=verifier, write_checkpoints=batcher, probes=probes)
-    world = World(app, streams, writer, watcher)
+    websockets = WebSocketApp(context, verifier)
+    app = ServiceApp(stream=streams, verifier=verifier, write_checkpoints=batcher, probes=probes, websocket=websockets)
+    world = World(app, streams, websockets, writer, watcher)
     world.head = head
+    world.reader = reader
     tasks = [asyncio.create_task(watcher.run()), asyncio.create_task(batcher.run())]
     if active:
         writer.start_version(VERSION, sync_config=SYNC_CONFIG, slot_name="s", source_identity="i")
@@ -184,6 +202,7 @@ async def running_world(
         yield world
     finally:
         await streams.close()
+        await websockets.close()
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
