@@ -68,7 +68,7 @@ const commands = {
   },
   async connect(options) {
     await db.connect(connector(options), {
-      connectionMethod: SyncStreamConnectionMethod.HTTP,
+      connectionMethod: options.transport === 'websocket' ? SyncStreamConnectionMethod.WEB_SOCKET : SyncStreamConnectionMethod.HTTP,
       retryDelayMs: options.retryDelayMs ?? 200,
       crudUploadThrottleMs: 50,
     });

@@ -1,4 +1,4 @@
-"""The official Node client, unchanged, against `syncline start` and our backend."""
+"""The official Node client, unchanged, against `syncline start` and our backend, over each of its transports."""
 
 from __future__ import annotations
 
@@ -63,19 +63,44 @@ def backend(source: ScratchDatabase, service: ServiceProcess) -> Generator[str]:
         yield url
 
 
+@pytest.fixture(params=["http", "websocket"])
+def transport(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
 @pytest.fixture
-async def client(service: ServiceProcess, backend: str, tmp_path: Path) -> AsyncGenerator[NodeClient]:
+async def client(service: ServiceProcess, backend: str, tmp_path: Path, transport: str) -> AsyncGenerator[NodeClient]:
     async with NodeClient() as node:
         await node.ask("open", folder=str(tmp_path), file="official.db", tables=TABLES)
-        await node.ask("connect", endpoint=service.base_url, token=token("u1"), backend=backend)
+        await node.ask("connect", endpoint=service.base_url, token=token("u1"), backend=backend, transport=transport)
         await node.ask("firstSync")
         yield node
         await node.ask("close")
 
 
+@pytest.mark.requirement(187)
 async def test_the_first_sync_holds_exactly_the_user_s_rows(client: NodeClient) -> None:
     assert await client.ask("all", sql="SELECT name, owner_id FROM lists") == [{"name": "Groceries", "owner_id": "u1"}]
     assert await client.ask("all", sql="SELECT count(*) AS n FROM todos") == [{"n": 0}]
+
+
+@pytest.mark.requirement(187)
+async def test_the_device_holds_the_rows_of_the_source_by_the_transport_that_was_asked_for(
+    client: NodeClient, source: ScratchDatabase, service: ServiceProcess, transport: str
+) -> None:
+    source.execute(
+        "INSERT INTO lists SELECT gen_random_uuid(), 'list ' || i, 'u1' FROM generate_series(1, 3000) i;"
+        "UPDATE lists SET name = name || ' changed' WHERE name LIKE '%7' AND owner_id = 'u1'"
+    )
+    await client.ask("execute", sql="INSERT INTO lists (id, name) VALUES (uuid(), 'From the device')")
+    counted = "SELECT count(*) AS n, sum(name LIKE '%changed') AS changed, sum(owner_id = 'u1') AS mine FROM lists"
+    await client.until(counted, [{"n": 3002, "changed": 300, "mine": 3002}], timeout_s=30)
+    ours = await client.ask("all", sql="SELECT id, name, owner_id FROM lists ORDER BY id")
+    rows = source.execute(
+        "SELECT id::text, name, owner_id FROM lists WHERE owner_id = 'u1' ORDER BY id::text COLLATE \"C\""
+    )
+    assert [(row["id"], row["name"], row["owner_id"]) for row in ours] == rows
+    assert ("transport=websocket" in service.log) == (transport == "websocket")
 
 
 async def test_a_change_in_postgres_reaches_the_open_client(client: NodeClient, source: ScratchDatabase) -> None:

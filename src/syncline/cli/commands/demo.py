@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import typer
@@ -17,6 +16,8 @@ def demo(
     folder: Path = typer.Option(None, "--folder", help="Keep the demo's files here instead of in a temporary folder."),
 ) -> None:
     """Start everything, show a row travelling between devices, then stay for you to try."""
+    import asyncio  # here, so that the help of other commands need not wait for it
+
     with extra_needed("all"):
         from syncline.cli.demo.show import run_demo
     raise typer.Exit(asyncio.run(run_demo(check_only=check, folder=folder)))

@@ -7,15 +7,22 @@ from pathlib import Path
 import typer
 
 from syncline.cli.extras import extra_needed
+from syncline.cli.options import CONFIG_BASE64, CONFIG_PATH, SYNC_CONFIG_BASE64, config_sources
 
 __all__ = ["start"]
 
 
 def start(
-    config: Path = typer.Option(None, "-c", "--config-path", help="The service's configuration file (YAML or JSON)."),
-    config_base64: str = typer.Option(None, "-c64", "--config-base64", help="The configuration itself, as base64."),
+    runner_type: str = typer.Option(
+        None, "-r", "--runner-type", help="What this process does: unified (default), api or sync. Also PS_RUNNER_TYPE."
+    ),
+    config: Path = CONFIG_PATH,
+    config_base64: str = CONFIG_BASE64,
+    sync_base64: str = SYNC_CONFIG_BASE64,
 ) -> None:
     """Run the sync service until it is told to stop."""
     with extra_needed("service"):
         from syncline.service.run import run_service
-    raise typer.Exit(run_service(config_path=config, config_base64=config_base64))
+
+        sources = config_sources(config, config_base64, sync_base64)
+    raise typer.Exit(run_service(sources, runner_type=runner_type))

@@ -1,0 +1,99 @@
+"""uvicorn's HTTP protocol with bounds on a request that is still arriving: the library waits for it as long as a client likes.
+
+    head    HEAD_BYTES_MAX bytes within HEAD_TIMEOUT_S, counted from the connection or from the request's first byte
+    whole   REQUEST_BYTES_MAX bytes within BODY_TIMEOUT_S after the head: chunk sizes, trailers and what the app has refused already count
+
+What exceeds a bound is answered with 431, 408 or 413 where no answer has begun, and closed. A token is checked behind all this, so that
+these are the limits for everybody who can connect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from syncline.api.limits import BODY_BYTES_MAX
+
+__all__ = ["BODY_TIMEOUT_S", "HEAD_BYTES_MAX", "HEAD_TIMEOUT_S", "REQUEST_BYTES_MAX", "StreamHttpProtocol"]
+
+HEAD_BYTES_MAX = 64 * 1024  # bytes of a request's line and headers: a token is 8 KiB at most, and proxies add a few
+REQUEST_BYTES_MAX = 2 * BODY_BYTES_MAX  # bytes of a request on the wire: the largest body in small chunks
+HEAD_TIMEOUT_S = 10.0  # seconds until a request's head must have come
+BODY_TIMEOUT_S = 60.0  # seconds until its body must have come: the largest one at 70 kB/s
+_TOO_SLOW = b"408 Request Timeout"
+_HEAD_TOO_LARGE = b"431 Request Header Fields Too Large"
+_TOO_LARGE = b"413 Content Too Large"
+
+
+class StreamHttpProtocol(HttpToolsProtocol):
+    """One HTTP connection of the server; hand the class to uvicorn as `http`."""
+
+    _timer: asyncio.TimerHandle | None = None
+    _received_bytes = 0  # of the request that is arriving
+    _in_head = True
+    _in_request = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client has connected, and has to say something."""
+        super().connection_made(transport)
+        self._wait(HEAD_TIMEOUT_S)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has gone."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have arrived."""
+        self._received_bytes += len(data)
+        super().data_received(data)
+        if self._in_request and self._received_bytes > (HEAD_BYTES_MAX if self._in_head else REQUEST_BYTES_MAX):
+            self._refuse(_HEAD_TOO_LARGE if self._in_head else _TOO_LARGE)
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        super().on_message_begin()
+        self._in_head = self._in_request = True
+        self._received_bytes = 0
+        self._wait(HEAD_TIMEOUT_S)
+
+    def on_headers_complete(self) -> None:
+        """Its head is there."""
+        self._in_head = False
+        self._wait(BODY_TIMEOUT_S)
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """It is there whole."""
+        self._in_request = False
+        self._stop_waiting()
+        super().on_message_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Another protocol takes over the connection."""
+        self._in_request = False
+        self._stop_waiting()
+        super().handle_websocket_upgrade()
+
+    def _wait(self, seconds: float) -> None:
+        self._stop_waiting()
+        self._timer = self.loop.call_later(seconds, self._refuse, _TOO_SLOW)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _refuse(self, status: bytes) -> None:
+        """Close; with an answer where the client has said something and none has begun, of this request or the one before."""
+        self._in_request = False
+        self._stop_waiting()
+        if self.transport.is_closing():
+            return
+        cycle: Any = self.cycle  # of the newest request whose head is there; None before the first
+        is_free = (cycle is None or cycle.response_complete) if self._in_head else not cycle.response_started
+        if is_free and self._received_bytes:
+            self.transport.write(b"HTTP/1.1 " + status + b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+        self.transport.close()
