@@ -20,6 +20,7 @@ from syncline.errors import (
     StorageUnavailable,
     SyncError,
 )
+from syncline.protocol.requests import CLIENT_ID_CHARACTERS_MAX
 from syncline.replication.source import SourceHead
 from syncline.storage.base import StorageReader, WriteCheckpoints
 
@@ -35,7 +36,6 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-CLIENT_ID_CHARACTERS_MAX = 1024  # characters of a client's id; SDKs send a UUID
 CHECKPOINT_REQUEST_ID_MAX = 2**63 - 1
 SAFE_INTEGER_MAX = 2**53 - 1  # JSON numbers above it are not exact everywhere
 EXPIRY_INTERVAL_S = 60.0  # seconds between two looks for checkpoint requests that have expired

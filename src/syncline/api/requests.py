@@ -9,9 +9,9 @@ from urllib.parse import parse_qs
 import msgspec
 
 from syncline.api.answers import Receive, Scope
-from syncline.api.limits import BODY_BYTES_MAX
+from syncline.api.limits import BODIES_BYTES_MAX, BODY_BYTES_MAX, SMALL_BODY_BYTES_MAX
 from syncline.auth.verifier import TokenVerifier, VerifiedToken, parse_authorization
-from syncline.errors import RequestInvalid, SynclineError
+from syncline.errors import RequestInvalid, SynclineError, TooManyConnections
 
 __all__ = [
     "JSON_TYPE",
@@ -48,21 +48,48 @@ class MediaTypeUnsupported(SynclineError):
     status = 415
 
 
+class _LargeBodies:
+    """What the larger bodies that are arriving take, in this process. Requests are read before it is known who asks."""
+
+    held_bytes = 0
+
+    @classmethod
+    def hold(cls, size: int) -> None:
+        """Count `size` bytes. Raises TooManyConnections above BODIES_BYTES_MAX, and has counted them all the same."""
+        cls.held_bytes += size
+        if cls.held_bytes > BODIES_BYTES_MAX:
+            raise TooManyConnections("Too many large requests arrive at present.")
+
+    @classmethod
+    def release(cls, size: int) -> None:
+        """They have been taken, or thrown away."""
+        cls.held_bytes -= size
+        assert cls.held_bytes >= 0, "released once"
+
+
 async def read_body(receive: Receive) -> bytes:
-    """The whole request body. Raises BodyTooLarge, and ClientGone when the client went away."""
+    """The whole request body. Raises BodyTooLarge, TooManyConnections where too much of others is arriving at the same time, and
+    ClientGone when the client went away.
+    """
     parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        part: bytes = message.get("body", b"")
-        size += len(part)
-        if size > BODY_BYTES_MAX:
-            raise BodyTooLarge(f"The request body is larger than {BODY_BYTES_MAX} bytes.")
-        parts.append(part)
-        if not message.get("more_body", False):
-            return b"".join(parts)
+    size = held = 0
+    try:
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            part: bytes = message.get("body", b"")
+            size += len(part)
+            if size > BODY_BYTES_MAX:
+                raise BodyTooLarge(f"The request body is larger than {BODY_BYTES_MAX} bytes.")
+            if size > SMALL_BODY_BYTES_MAX:
+                held += len(part)
+                _LargeBodies.hold(len(part))
+            parts.append(part)
+            if not message.get("more_body", False):
+                return b"".join(parts)
+    finally:
+        _LargeBodies.release(held)
 
 
 def media_type(scope: Scope) -> str:

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, MutableMapping
+from typing import Any
 
 from syncline.api.answers import CORS_HEADERS, InternalError, Receive, Scope, Send, send_error, send_too_many
 from syncline.api.compression import BodyEncoder, CompressorCount, body_encoder
 from syncline.api.limits import SEND_PART_BYTES, SEND_TIMEOUT_S
 from syncline.api.negotiation import CONTENT_TYPES, ContentCoding, choose_coding, choose_format
 from syncline.api.requests import ClientGone, authenticate, header, read_body
-from syncline.auth.verifier import TokenVerifier
+from syncline.api.stream_log import StreamLog
+from syncline.api.stream_registry import OpenStream, StreamRegistry
+from syncline.auth.verifier import TokenVerifier, VerifiedToken
 from syncline.errors import NoActiveSyncConfig, ShuttingDown, SynclineError
 from syncline.protocol.line_formats import LineFormat
-from syncline.protocol.requests import decode_stream_request
+from syncline.protocol.requests import StreamRequest, decode_stream_request
 from syncline.sync.stream import Burst, StreamContext, SyncStream
 from syncline.sync_config.plan import ConnectionData
 
@@ -43,7 +45,10 @@ _STUCK = "the client takes nothing"
 class SyncStreamApp:
     """Serves sync streams. `close` ends all of them; new ones are then refused with PSYNC_S2003."""
 
-    def __init__(self, context: StreamContext, verifier: TokenVerifier) -> None:
+    def __init__(
+        self, context: StreamContext, verifier: TokenVerifier, *, registry: StreamRegistry | None = None
+    ) -> None:
+        self._registry = StreamRegistry() if registry is None else registry
         self._context = context
         self._verifier = verifier
         self._compressors = CompressorCount()
@@ -54,11 +59,7 @@ class SyncStreamApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         try:
-            body = await read_body(receive)
-            request = decode_stream_request(body)
-            token = await authenticate(scope, self._verifier)
-            if self._closing:
-                raise ShuttingDown("The service is stopping.")
+            request, token = await self._read(scope, receive)
         except ClientGone:
             return
         except SynclineError as exc:
@@ -81,14 +82,23 @@ class SyncStreamApp:
                 line_format=line_format,
             )
             agent = header(scope, b"x-user-agent") or header(scope, b"user-agent") or ""
+            client_id = request.client_id
+            del request  # it may be as large as a body may be, and a stream is long
             await self._serve(
                 stream,
                 receive,
                 send,
                 head=_HEADS[line_format, coding],
                 encoder=body_encoder(coding, self._compressors),
-                user_id=token.user_id,
-                agent=agent,
+                bson=line_format is LineFormat.BSON,
+                register=lambda end: self._registry.open(
+                    user_id=token.user_id,
+                    client_id=client_id,
+                    user_agent=agent,
+                    transport="http",
+                    token_expires_s=token.expires_at_s,
+                    end=end,
+                ),
             )
         except SynclineError as exc:
             _log_refusal(exc)
@@ -98,6 +108,14 @@ class SyncStreamApp:
             await send_error(send, InternalError("Something went wrong."))
         finally:
             self._open -= 1
+
+    async def _read(self, scope: Scope, receive: Receive) -> tuple[StreamRequest, VerifiedToken]:
+        """What is asked for, and by whom. Raises RequestInvalid, AuthError, ShuttingDown, ClientGone."""
+        request = decode_stream_request(await read_body(receive))
+        token = await authenticate(scope, self._verifier)
+        if self._closing:
+            raise ShuttingDown("The service is stopping.")
+        return request, token
 
     async def close(self) -> None:
         """End all streams."""
@@ -115,38 +133,50 @@ class SyncStreamApp:
         *,
         head: list[tuple[bytes, bytes]],
         encoder: BodyEncoder,
-        user_id: str,
-        agent: str,
+        bson: bool,
+        register: Callable[[Callable[[], object]], OpenStream],
     ) -> None:
         bursts = stream.bursts()
         try:
             # Errors up to the first burst are HTTP errors.
-            sending = asyncio.create_task(_send_bursts(await _first(bursts), bursts, send, head, encoder))
-            started_s = time.monotonic()
+            first = await _first(bursts)
+            sent = _Sent(send)
+            sending = asyncio.create_task(_send_bursts(first, bursts, sent, head, encoder))
+            del first
             self._streams.add(sending)
-            log.info("Stream opened", extra={"event": "sync.open", "user_id": user_id, "user_agent": agent})
+            opened = register(sending.cancel)
+            lines = StreamLog(opened, bson=bson)
+            lines.tell_opened()
             try:
                 await _until_gone(receive, sending)
             finally:
                 sending.cancel()
                 await asyncio.wait({sending})
                 self._streams.discard(sending)
+                opened.operations_sent, opened.bytes_sent = stream.operations_sent, sent.bytes
+                self._registry.close(opened)
             error = None if sending.cancelled() else sending.exception()
             if error is not None:
-                log.warning("Stream failed: %r", error, extra={"event": "sync.error", "user_id": user_id})
-            log.info(
-                "Stream closed",
-                extra={
-                    "event": "sync.close",
-                    "user_id": user_id,
-                    "operations_sent": stream.operations_sent,
-                    "seconds": round(time.monotonic() - started_s, 3),
-                    "reason": stream.end_reason or ("error" if error else "client"),
-                },
-            )
+                log.warning("Stream failed: %r", error, extra={"event": "sync.error", "user_id": opened.user_id})
+            reason = "revoked" if opened.is_revoked else "shutdown" if self._closing else "error" if error else "client"
+            lines.tell_closed(stream, reason=stream.end_reason or reason)
         finally:
             encoder.close()
             await bursts.aclose()
+
+
+class _Sent:
+    """`send`, which counts the bytes of bodies."""
+
+    __slots__ = ("_send", "bytes")
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.bytes = 0
+
+    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+        self.bytes += len(message.get("body", b""))
+        await self._send(message)
 
 
 async def _first(bursts: AsyncGenerator[Burst]) -> Burst:

@@ -163,15 +163,16 @@ class WebSocketConnection:
 
     def _open(self, opened: OpenStream) -> None:
         assert self._peer is not None, "streams are opened after SETUP"
+        stream_id = opened.stream_id
         stream = StreamRun(
             self._shared,
             self._peer,
             opened,
             shares_place=not self._streams,
-            wanted_lines=lambda: self._machine.credits(opened.stream_id),
+            wanted_lines=lambda: self._machine.credits(stream_id),
             happened=self._happened,
         )
-        self._streams[opened.stream_id] = stream
+        self._streams[stream_id] = stream
         stream.task = self._start(self._serve(stream))
 
     async def _serve(self, stream: StreamRun) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from syncline.api.answers import RouteNotFound
 from syncline.api.rsocket_payloads import STREAM_PATH, decode_request, decode_route
+from syncline.api.stream_log import StreamLog
 from syncline.api.stream_registry import OpenStream as OpenStreamEntry
 from syncline.api.stream_registry import StreamRegistry
 from syncline.auth.verifier import TokenVerifier, VerifiedToken
@@ -105,7 +106,7 @@ class StreamRun:
         self.end_reason = "client"  # of the log, where the stream does not come to its own end
         self._shared = shared
         self._peer = peer
-        self._opened = opened
+        self._opened: OpenStream | None = opened  # until it is decoded
         self._shares_place = shares_place
         self._wanted_lines = wanted_lines
         self._happened = happened
@@ -153,20 +154,23 @@ class StreamRun:
         if not self._shares_place:
             self._shared.places.take()
         try:
-            request = self._request()
-            token = await self._shared.verifier.verify(self._peer.token_text, now_s=time.time())
-            await self._send_lines(request, token)
+            await self._send_lines(*await self._prepare())
         finally:
             if not self._shares_place:
                 self._shared.places.give_back()
 
     def _request(self) -> StreamRequest:
         """What the client asks for. Raises RouteNotFound or RequestInvalid."""
-        if decode_route(self._opened.metadata, self._peer.metadata_mime_type) != STREAM_PATH:
+        opened, self._opened = self._opened, None
+        assert opened is not None, "a request is decoded once"
+        if decode_route(opened.metadata, self._peer.metadata_mime_type) != STREAM_PATH:
             raise RouteNotFound("There is no such route.")
-        return decode_request(self._opened.data, self._peer.data_mime_type)
+        return decode_request(opened.data, self._peer.data_mime_type)
 
-    async def _send_lines(self, request: StreamRequest, token: VerifiedToken) -> None:
+    async def _prepare(self) -> tuple[SyncStream, OpenStreamEntry, float]:
+        """The stream, its entry, the end of its token. The request, which may be large, is not kept for as long as the stream is."""
+        request = self._request()
+        token = await self._shared.verifier.verify(self._peer.token_text, now_s=time.time())
         stream = SyncStream(
             self._shared.context,
             connection=ConnectionData(token=token.payload, parameters=request.parameters or {}),
@@ -175,12 +179,15 @@ class StreamRun:
             line_format=LineFormat.BSON,
             keepalives=False,
         )
-        registered = self._register(request, token)
+        return stream, self._register(request, token), token.expires_at_s
+
+    async def _send_lines(self, stream: SyncStream, registered: OpenStreamEntry, expires_at_s: float) -> None:
+        told = StreamLog(registered, bson=True)
         bursts = stream.bursts()
         lines: list[bytes] = []  # of the burst under way, the last one first; an idle stream keeps none
         is_open = False
         try:
-            while await self._until_wanted(token.expires_at_s):
+            while await self._until_wanted(expires_at_s):
                 if not lines:
                     burst = await anext(bursts, None)
                     if burst is None:
@@ -190,7 +197,7 @@ class StreamRun:
                     continue
                 if not is_open:
                     is_open = True
-                    self._log_opened(registered)
+                    told.tell_opened()
                 registered.bytes_sent += len(lines[-1])
                 await self._happened(LineProduced(self.stream_id, lines.pop()))
                 registered.operations_sent = stream.operations_sent
@@ -204,7 +211,7 @@ class StreamRun:
             await bursts.aclose()
             self._shared.registry.close(registered)
             if is_open:
-                self._log_closed(registered)
+                told.tell_closed(stream, reason=self.end_reason)
 
     def _register(self, request: StreamRequest, token: VerifiedToken) -> OpenStreamEntry:
         """Before the client wants a line: what it may ask for later can be ended from now on."""
@@ -229,20 +236,3 @@ class StreamRun:
             finally:
                 self._waiting = None
         return True
-
-    def _log_opened(self, stream: OpenStreamEntry) -> None:
-        """The first line is there: what goes wrong from now on is no refusal any more."""
-        extra = {"event": "sync.open", "user_id": stream.user_id, "user_agent": self._peer.agent}
-        log.info("Stream opened", extra={**extra, "transport": stream.transport})
-
-    def _log_closed(self, stream: OpenStreamEntry) -> None:
-        log.info(
-            "Stream closed",
-            extra={
-                "event": "sync.close",
-                "user_id": stream.user_id,
-                "operations_sent": stream.operations_sent,
-                "seconds": round(time.time() - stream.opened_ms / 1000, 3),
-                "reason": self.end_reason,
-            },
-        )

@@ -9,6 +9,7 @@ import msgspec
 from syncline.errors import RequestInvalid
 
 __all__ = [
+    "CLIENT_ID_CHARACTERS_MAX",
     "SUBSCRIPTIONS_MAX",
     "BucketPosition",
     "StreamRequest",
@@ -17,6 +18,9 @@ __all__ = [
     "decode_stream_request",
 ]
 
+CLIENT_ID_CHARACTERS_MAX = 1024  # characters of a client's id; SDKs send a UUID
+PROBLEMS_MAX = 20  # problems of a request that are told: one with many is no longer than the answer
+OP_ID_DIGITS_MAX = 19  # of an int64, which is what clients hold
 SUBSCRIPTIONS_MAX = 1000  # explicit subscriptions of one request; buckets per connection have the same bound
 
 
@@ -77,7 +81,7 @@ def decode_stream_request(body: bytes) -> StreamRequest:
     problems = [
         f"buckets[{i}].after is not a base-10 op id"
         for i, position in enumerate(request.buckets)
-        if not position.after.isdecimal()
+        if not (position.after.isascii() and position.after.isdecimal() and len(position.after) <= OP_ID_DIGITS_MAX)
     ]
     subscriptions = request.streams.subscriptions if request.streams else []
     if len(subscriptions) > SUBSCRIPTIONS_MAX:
@@ -89,6 +93,8 @@ def decode_stream_request(body: bytes) -> StreamRequest:
         for i, subscription in enumerate(subscriptions)
         if subscription.override_priority is not None and not 0 <= subscription.override_priority <= 3
     ]
+    if request.client_id is not None and len(request.client_id) > CLIENT_ID_CHARACTERS_MAX:
+        problems.append(f"client_id has more than {CLIENT_ID_CHARACTERS_MAX} characters")
     if problems:
-        raise RequestInvalid(problems)
+        raise RequestInvalid(problems[:PROBLEMS_MAX])
     return request

@@ -12,11 +12,10 @@ from typing import NamedTuple
 from syncline.protocol.bucket_names import SyncValue
 from syncline.sync_config.compiler.model import EventDefinition
 from syncline.sync_config.evaluation.event_payloads import payload_function
-from syncline.sync_config.plan import TablePattern
+from syncline.sync_config.plan import CHECKPOINT_EVENTS, TablePattern
 
-__all__ = ["CHECKPOINT_EVENTS", "CustomCheckpoint", "CustomCheckpointFeed", "RowFeed"]
+__all__ = ["CustomCheckpoint", "CustomCheckpointFeed", "RowFeed"]
 
-CHECKPOINT_EVENTS = frozenset({"write_checkpoints", "checkpoint_requests"})
 CHECKPOINT_MAX = 2**63 - 1
 
 

@@ -18,7 +18,7 @@ from syncline.api.limits import BODY_BYTES_MAX
 
 __all__ = ["BODY_TIMEOUT_S", "HEAD_BYTES_MAX", "HEAD_TIMEOUT_S", "REQUEST_BYTES_MAX", "StreamHttpProtocol"]
 
-HEAD_BYTES_MAX = 64 * 1024  # bytes of a request's line and headers: a token is 8 KiB at most, and proxies add a few
+HEAD_BYTES_MAX = 128 * 1024  # bytes of a request's line and headers: the largest token, and room for as much again
 REQUEST_BYTES_MAX = 2 * BODY_BYTES_MAX  # bytes of a request on the wire: the largest body in small chunks
 HEAD_TIMEOUT_S = 10.0  # seconds until a request's head must have come
 BODY_TIMEOUT_S = 60.0  # seconds until its body must have come: the largest one at 70 kB/s

@@ -198,9 +198,13 @@ class Service:
         inspector = PostgresInspector(conninfo, publication=PUBLICATION, ignored_schema=_storage_schema(config))
         batcher = WriteCheckpointBatcher(head=head, write_checkpoints=write_checkpoints)
         context = StreamContext.of(
-            reader=reader, write_checkpoints=write_checkpoints, watcher=watcher, limits=_limits(config)
+            reader=reader,
+            write_checkpoints=write_checkpoints,
+            watcher=watcher,
+            limits=_limits(config),
+            metrics=self.metrics,
         )
-        streams = SyncStreamApp(context, verifier)
+        streams = SyncStreamApp(context, verifier, registry=registry)
         self._closing.push_async_callback(streams.close)
         websockets = WebSocketApp(context, verifier, registry=registry)
         self._closing.push_async_callback(websockets.close)
@@ -213,6 +217,7 @@ class Service:
             websocket=websockets,
             admin=administration.handlers(inspector, replicator or self._links.replication),
             replication_wait=ReplicationWait(head=head, reader=reader),
+            uses_custom_checkpoints=lambda: watcher.serves_custom_write_checkpoints,
         )
         retention_s = config.settings.api.parameters.checkpoint_request_retention_minutes * 60
         expiry = asyncio.create_task(RequestExpiry(write_checkpoints, retention_s=retention_s).run())

@@ -136,6 +136,11 @@ class CheckpointWatcher:
         """The inboxes of all sessions."""
         return [inbox for inboxes in self._by_user.values() for inbox in inboxes]
 
+    @property
+    def serves_custom_write_checkpoints(self) -> bool:
+        """Whether those of the served version come from a replicated table."""
+        return self._served is not None and self._served.plan.has_custom_write_checkpoints
+
     def listeners(self, bucket: str) -> int:
         """How many sessions hold a bucket."""
         return len(self._by_bucket.get(bucket, ()))
@@ -175,7 +180,10 @@ class CheckpointWatcher:
         log.info("Serving version %d", version.number, extra={"event": "sync.version", "version": version.number})
 
     async def _deliver(self, changes: StorageChanges) -> None:
-        reached, self._cursor = await self._write_checkpoints.newly_reached(changes.checkpoint.position, self._cursor)
+        reached = changes.custom_write_checkpoints
+        if not self.serves_custom_write_checkpoints:
+            position = changes.checkpoint.position
+            reached, self._cursor = await self._write_checkpoints.newly_reached(position, self._cursor)
         self._checkpoint = changes.checkpoint
         op_id = changes.checkpoint.op_id
         touched: set[Inbox] = set()

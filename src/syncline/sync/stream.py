@@ -8,9 +8,10 @@ import random
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from syncline.metrics import ServiceMetrics
 from syncline.protocol.line_formats import LineFormat
 from syncline.protocol.requests import StreamRequest
 from syncline.storage.base import StorageReader, WriteCheckpoints
@@ -56,6 +57,7 @@ class StreamContext:
     limits: StreamLimits
     chunks: ChunkSource
     now_s: Callable[[], float] = time.time  # seconds since 1970
+    metrics: ServiceMetrics = field(default_factory=ServiceMetrics)
 
     @classmethod
     def of(
@@ -66,6 +68,7 @@ class StreamContext:
         watcher: CheckpointWatcher,
         limits: StreamLimits,
         now_s: Callable[[], float] = time.time,
+        metrics: ServiceMetrics | None = None,
     ) -> StreamContext:
         """A context with a chunk source of its own. Call within the event loop of the streams."""
         chunks = ChunkSource(
@@ -74,7 +77,7 @@ class StreamContext:
             cache_bytes_max=CACHE_BYTES_MAX,
             is_shared=lambda bucket: watcher.listeners(bucket) > 1,
         )
-        return cls(reader, write_checkpoints, watcher, limits, chunks, now_s)
+        return cls(reader, write_checkpoints, watcher, limits, chunks, now_s, metrics or ServiceMetrics())
 
 
 class Burst(NamedTuple):
@@ -96,10 +99,11 @@ class SyncStream:
         "_context",
         "_form",
         "_line_format",
-        "_request",
         "_served",
         "_session",
+        "_subscriptions",
         "_user_key",
+        "bytes_made",
         "end_reason",
         "operations_sent",
     )
@@ -116,7 +120,7 @@ class SyncStream:
     ) -> None:
         self._context = context
         self._connection = connection
-        self._request = request
+        self._subscriptions = request.streams  # not the request: its positions would be kept as long as the stream
         self._line_format = line_format
         self._form = ops_form(line_format, raw_data=request.raw_data)
         self._served: ServedVersion = context.watcher.served()
@@ -129,6 +133,7 @@ class SyncStream:
             jitter=_jitter(),
         )
         self.operations_sent = 0
+        self.bytes_made = 0  # of lines, before compression
         self.end_reason = ""
 
     async def lines(self) -> AsyncGenerator[bytes]:
@@ -180,7 +185,14 @@ class SyncStream:
                 reading.add_done_callback(_forget)
 
     def _encode(self, instructions: list[Instruction], lines: list[bytes]) -> None:
-        """Add the lines of all that is to be sent."""
+        """Add the lines of all that is to be sent, and count them."""
+        lines_before, operations_before = len(lines), self.operations_sent
+        self._add_lines(instructions, lines)
+        made = sum(map(len, lines[lines_before:]))
+        self.bytes_made += made
+        self._context.metrics.operations_synced(self.operations_sent - operations_before, made)
+
+    def _add_lines(self, instructions: list[Instruction], lines: list[bytes]) -> None:
         for instruction in instructions:
             match instruction:
                 case SendLine():
@@ -219,10 +231,15 @@ class SyncStream:
     async def _read_view(self, inbox: Inbox) -> SessionEvent:
         """Read at the newest checkpoint, and tell the watcher what this session listens to from now on."""
         version, limits = self._served.version, self._context.limits
+        is_custom = self._served.plan.has_custom_write_checkpoints
+        # Read first: it must not be ahead of the rows; the watcher tells of later ones.
+        custom = (
+            await self._context.reader.custom_write_checkpoint(version.number, self._user_key) if is_custom else None
+        )
         self._context.watcher.unsettle(inbox)
         query = self._served.plan.query_buckets(
             self._connection,
-            self._request.streams,
+            self._subscriptions,
             version.bucket_prefix,
             buckets_max=limits.buckets_max,
             parameter_results_max=limits.parameter_results_max,
@@ -238,7 +255,9 @@ class SyncStream:
             )
         buckets = frozenset(bucket.name for bucket in view.resolved.buckets)
         self._context.watcher.settle(inbox, buckets=buckets, lookups=view.resolved.lookups)
-        reached = await self._context.write_checkpoints.reached(self._user_key, view.checkpoint.position)
+        reached = custom
+        if not is_custom:
+            reached = await self._context.write_checkpoints.reached(self._user_key, view.checkpoint.position)
         return ViewRead(view.checkpoint.op_id, view.resolved, view.totals, reached)
 
     async def _next_event(self, inbox: Inbox) -> SessionEvent:

@@ -14,7 +14,14 @@ from syncline.sync_config.document import parse_document
 from syncline.sync_config.evaluation.codegen import generate_evaluator
 from syncline.sync_config.evaluation.table_queries import TableLookup, TableQuery, table_lookups, table_queries
 from syncline.sync_config.options import ConfigOptions
-from syncline.sync_config.plan import BucketQuery, ConnectionData, RowEvaluator, StreamDefinition, TablePattern
+from syncline.sync_config.plan import (
+    CHECKPOINT_EVENTS,
+    BucketQuery,
+    ConnectionData,
+    RowEvaluator,
+    StreamDefinition,
+    TablePattern,
+)
 from syncline.sync_config.problems import Problem, ProblemKind
 from syncline.sync_config.request_closures import ready_querier
 from syncline.sync_config.resolution import ReadyStream, resolve_buckets
@@ -69,6 +76,7 @@ class CompiledPlan:
     ) -> None:
         self.options = options
         self.events = tuple(events)
+        self.has_custom_write_checkpoints = any(event.name in CHECKPOINT_EVENTS for event in self.events)
         self._warnings = tuple(warnings)
         self._bucket_sources = tuple(bucket_sources.values())
         self._lookups = _lookup_names(streams)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from syncline.sync_config.compiler.model import EventDefinition
 
 __all__ = [
+    "CHECKPOINT_EVENTS",
     "BucketQuery",
     "ConnectionData",
     "EvaluatedLookup",
@@ -35,6 +36,9 @@ __all__ = [
     "SyncPlan",
     "TablePattern",
 ]
+
+CHECKPOINT_EVENTS = frozenset({"write_checkpoints", "checkpoint_requests"})
+"""Names of event definitions whose rows are custom write checkpoints."""
 
 
 class TablePattern(NamedTuple):
@@ -180,6 +184,11 @@ class SyncPlan(Protocol):
     @property
     def events(self) -> tuple[EventDefinition, ...]:
         """Event definitions: rows of theirs are write checkpoints of the app's own."""
+        ...
+
+    @property
+    def has_custom_write_checkpoints(self) -> bool:
+        """Whether write checkpoints come from a replicated table (sync config reference, 9): the service then makes none."""
         ...
 
     def row_evaluator(self, schema: str, name: str, columns: Sequence[str], bucket_prefix: str) -> RowEvaluator:

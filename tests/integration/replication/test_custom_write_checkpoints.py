@@ -41,6 +41,8 @@ async def test_rows_of_the_table_are_write_checkpoints(postgres_database: Scratc
             "BEGIN; INSERT INTO t VALUES ('1', 1, 'x'); UPDATE checkpoints SET checkpoint = 6 WHERE user_id = 'ann'; COMMIT;"
             "BEGIN; UPDATE checkpoints SET checkpoint = 99; ROLLBACK"
         )
-        database.execute("INSERT INTO checkpoints VALUES ('cleo', 'd', 1); DELETE FROM checkpoints WHERE user_id = 'bob'")
+        database.execute(
+            "INSERT INTO checkpoints VALUES ('cleo', 'd', 1); DELETE FROM checkpoints WHERE user_id = 'bob'"
+        )
         await replica.caught_up()
         assert [await of(key) for key in ("ann/c", "bob", "cleo/d")] == [6, 7, 1], "a deleted row takes nothing back"

@@ -160,7 +160,7 @@ async def test_the_user_agent_of_setup_comes_before_that_of_the_upgrade(
         await peer.until_over()
     records: dict[str, Any] = {getattr(record, "event", ""): record for record in caplog.records}
     assert records["sync.open"].user_agent == "sdk/1"
-    assert (records["sync.close"].reason, records["sync.close"].user_id) == ("client", "u1")
+    assert (records["sync.close"].close_reason, records["sync.close"].user_id) == ("client closing stream", "u1")
 
 
 # Who may connect

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any, cast
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -49,7 +50,9 @@ async def world(tmp_path: Path) -> AsyncGenerator[World]:
     storage = SqliteStorage(tmp_path)
     writer, reader, checkpoints = storage.open_writer(), storage.open_reader(), storage.open_write_checkpoints()
     watcher = CheckpointWatcher(
-        reader=reader, write_checkpoints=checkpoints, compile_plan=lambda _text: cast("SyncPlan", cast("Any", None))
+        reader=reader,
+        write_checkpoints=checkpoints,
+        compile_plan=lambda _text: cast("SyncPlan", SimpleNamespace(has_custom_write_checkpoints=False)),
     )
     with pytest.raises(NoActiveSyncConfig) as caught:
         watcher.served()
