@@ -1,7 +1,8 @@
 """Random schemas, transactions and crashes: at the end the buckets hold exactly the rows of the queries, and no client was ever misled.
 
 Each run lives through several crashes of the replicator at named failpoints. Seeds are printed; SYNCLINE_WORLD_SEED=… makes the same
-runs again. `make soak` makes 500 of them, and keeps their seeds and results in docs/internals/soak/replication-convergence.txt.
+runs again. `make soak` makes 500 of them, and keeps their seeds and results in docs/internals/soak/replication-convergence.txt: a line
+when a run is over, so that a soak that was interrupted goes on with the runs that are not in it. Delete the file to begin anew.
 """
 
 from __future__ import annotations
@@ -42,11 +43,45 @@ def result_line(report: WorldReport) -> str:
     return f"seed {report.seed}: ok, {report.rows_compared} rows, {changes} changes, {looks} looks, crashes: {hits}"
 
 
+class Results:
+    """The file of results of a soak: the seed of the whole, then a line for each run that is over."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        lines = path.read_text().splitlines() if path.exists() else []
+        self.seed = int(lines[0].partition("=")[2]) if lines else None
+        self.runs = lines[1:]
+
+    def begin(self, seed: int) -> None:
+        """Go on with the file where it has this seed, else begin it anew."""
+        if seed != self.seed:
+            self.seed, self.runs = seed, []
+            self._path.parent.mkdir(exist_ok=True)
+            self._path.write_text(f"SYNCLINE_WORLD_SEED={seed}\n")
+
+    def has(self, world_seed: int) -> bool:
+        """Whether the run is over."""
+        return any(line.startswith(f"seed {world_seed}:") for line in self.runs)
+
+    def add(self, report: WorldReport) -> None:
+        """A run is over, and nothing was wrong."""
+        self.runs.append(result_line(report))
+        with self._path.open("a") as file:
+            file.write(f"{self.runs[-1]}\n")
+
+    def hits(self) -> Counter[str]:
+        """How often each failpoint ended a replicator in all runs."""
+        return Counter(name for line in self.runs for name in line.partition("crashes: ")[2].split())
+
+
 @pytest.mark.timeout(60 + RUNS * 40)
 async def test_after_any_crashes_the_buckets_hold_exactly_the_rows_of_the_queries(
     postgres_server: PostgresServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    seed = int(os.environ.get("SYNCLINE_WORLD_SEED") or random.randrange(2**32))
+    results = Results(RESULTS if os.environ.get("SYNCLINE_SOAK") else tmp_path / "results")
+    seed = int(os.environ.get("SYNCLINE_WORLD_SEED") or results.seed or random.randrange(2**32))
+    results.begin(seed)
+    todo = [(number, *plan) for number, plan in enumerate(plans(seed)) if not results.has(plan[0])]
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def run(number: int, world_seed: int, failpoints: list[str]) -> WorldReport:
@@ -59,21 +94,20 @@ async def test_after_any_crashes_the_buckets_hold_exactly_the_rows_of_the_querie
             finally:
                 postgres_server.drop(database)
             shutil.rmtree(folder)
+            results.add(report)
             return report
 
-    reports = await asyncio.gather(*(run(number, *plan) for number, plan in enumerate(plans(seed))))
-    hits = sum((report.hits for report in reports), Counter[str]())
+    reports = await asyncio.gather(*(run(*plan) for plan in todo))
+    hits = results.hits()
     changes = sum((report.changes for report in reports), Counter[str]())
     looks = sum((report.looks for report in reports), Counter[str]())
     with capsys.disabled():
         print(
-            f"\nSYNCLINE_WORLD_SEED={seed}: {RUNS} runs, {sum(report.rows_compared for report in reports)} rows compared"
+            f"\nSYNCLINE_WORLD_SEED={seed}: {len(reports)} of {RUNS} runs,"
+            f" {sum(report.rows_compared for report in reports)} rows compared"
         )
         print(f"changes {dict(changes)}\nclient {dict(looks)}")
         print("\n".join(f"  {count:5} {name}" for name, count in sorted(hits.items())))
-    if os.environ.get("SYNCLINE_SOAK"):
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text("\n".join([f"SYNCLINE_WORLD_SEED={seed}", *map(result_line, reports)]) + "\n")
     assert all(report.rows_compared for report in reports)
     if HITS_MIN * len(FAILPOINTS) <= RUNS * LIVES:
         assert {name for name in FAILPOINTS if hits[name] < HITS_MIN} == set()
