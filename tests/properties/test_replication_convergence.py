@@ -18,6 +18,7 @@ import pytest
 
 from syncline.failpoints import FAILPOINTS
 from syncline.testing.postgres import PostgresServer
+from tests.support.replication_world.nursery import Nursery
 from tests.support.replication_world.world import WorldReport, run_world
 
 RUNS = int(os.environ.get("SYNCLINE_WORLD_RUNS") or (500 if os.environ.get("SYNCLINE_SOAK") else 25))
@@ -83,6 +84,7 @@ async def test_after_any_crashes_the_buckets_hold_exactly_the_rows_of_the_querie
     results.begin(seed)
     todo = [(number, *plan) for number, plan in enumerate(plans(seed)) if not results.has(plan[0])]
     slots = asyncio.Semaphore(AT_ONCE)
+    nursery = Nursery()
 
     async def run(number: int, world_seed: int, failpoints: list[str]) -> WorldReport:
         async with slots:
@@ -90,14 +92,17 @@ async def test_after_any_crashes_the_buckets_hold_exactly_the_rows_of_the_querie
             folder.mkdir()
             database = postgres_server.create()
             try:
-                report = await run_world(database, folder, seed=world_seed, failpoints=failpoints)
+                report = await run_world(database, folder, seed=world_seed, failpoints=failpoints, nursery=nursery)
             finally:
                 postgres_server.drop(database)
             shutil.rmtree(folder)
             results.add(report)
             return report
 
-    reports = await asyncio.gather(*(run(*plan) for plan in todo))
+    try:
+        reports = await asyncio.gather(*(run(*plan) for plan in todo))
+    finally:
+        nursery.close()
     hits = results.hits()
     changes = sum((report.changes for report in reports), Counter[str]())
     looks = sum((report.looks for report in reports), Counter[str]())

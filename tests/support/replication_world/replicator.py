@@ -19,9 +19,8 @@ from syncline.replication.postgres.source import PostgresSource
 from syncline.storage.sqlite import SqliteStorage
 from syncline.sync_config import compile_sync_config
 
-__all__ = ["MODULE", "SLOT_NAME_PREFIX"]
+__all__ = ["SLOT_NAME_PREFIX", "main"]
 
-MODULE = "tests.support.replication_world.replicator"
 SLOT_NAME_PREFIX = "world_"
 FAST_COMPACTION = CompactionLimits(
     interval_s=0.05, step_ops=20, time_share=0.5, ops_per_s=1e6, new_ops_min=1, new_ops_share=0.0, busy_pause_s=0.02
@@ -49,7 +48,3 @@ def main(arguments: Sequence[str]) -> None:
     beside.BESIDE_FIRST_BLOCKS, beside.BESIDE_CHUNK_ROWS = 1, 7
     dsn, folder, config = arguments
     asyncio.run(_replicate(dsn, Path(folder), Path(config).read_text()))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

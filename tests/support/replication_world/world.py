@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from syncline.errors import StorageError
-from syncline.failpoints import EXIT_STATUS, VARIABLE
+from syncline.failpoints import EXIT_STATUS
 from syncline.replication.postgres.head import PostgresHead
 from syncline.storage.model import Checkpoint
 from syncline.storage.sqlite import SqliteStorage
 from syncline.testing.postgres import ScratchDatabase
 from syncline.testing.waiting import POLL_INTERVAL_S, eventually
-from tests.support.replication_world.replicator import MODULE
+from tests.support.replication_world.nursery import Child, Nursery
 from tests.support.replication_world.tables import WorldTable, draw_tables
 from tests.support.replication_world.transactions import TransactionWriter
 from tests.support.replication_world.watcher import USERS, Watcher
@@ -61,9 +58,11 @@ class WorldReport:
     rows_compared: int = 0
 
 
-async def run_world(database: ScratchDatabase, folder: Path, *, seed: int, failpoints: list[str]) -> WorldReport:
-    """Run one world. Raises AssertionError where a client would have seen something wrong."""
-    world = _World(database, folder, seed)
+async def run_world(
+    database: ScratchDatabase, folder: Path, *, seed: int, failpoints: list[str], nursery: Nursery
+) -> WorldReport:
+    """Run one world, whose replicators come from the nursery. Raises AssertionError where a client would have seen something wrong."""
+    world = _World(database, folder, seed, nursery)
     try:
         for failpoint in failpoints:
             await world.live_until(failpoint)
@@ -77,7 +76,7 @@ async def run_world(database: ScratchDatabase, folder: Path, *, seed: int, failp
 
 
 class _World:
-    def __init__(self, database: ScratchDatabase, folder: Path, seed: int) -> None:
+    def __init__(self, database: ScratchDatabase, folder: Path, seed: int, nursery: Nursery) -> None:
         self.report = WorldReport(seed)
         self._database = database
         self._folder = folder
@@ -85,7 +84,8 @@ class _World:
         self._tables = draw_tables(self._draw)
         self._writer = TransactionWriter(self._draw, self._tables)
         self._config_number = 0
-        self._process: subprocess.Popen[bytes] | None = None
+        self._nursery = nursery
+        self._process: Child | None = None
         self._head = PostgresHead(database.dsn)
         self._storage = SqliteStorage(folder / "storage")
         self._reader = self._storage.open_reader()
@@ -229,26 +229,17 @@ class _World:
         )
         return f"# {self._config_number}\nconfig: {{edition: 3}}\nstreams:\n{streams}"
 
-    def _start(self, failpoint: str) -> subprocess.Popen[bytes]:
+    def _start(self, failpoint: str) -> Child:
         self._stop()
         config = self._folder / "sync-config.yaml"
         config.write_text(self._config())
-        environment = {key: value for key, value in os.environ.items() if key != VARIABLE}
-        if failpoint:
-            environment[VARIABLE] = failpoint
-        with (self._folder / "output").open("wb") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", MODULE, self._database.dsn, str(self._folder / "storage"), str(config)],
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=environment,
-            )
+        arguments = [self._database.dsn, str(self._folder / "storage"), str(config)]
+        self._process = self._nursery.start(arguments, failpoint=failpoint, output=self._folder / "output")
         return self._process
 
     def _stop(self) -> None:
         if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+            self._process.end()
 
     def _output(self) -> str:
         return (self._folder / "output").read_text()[-4000:]
