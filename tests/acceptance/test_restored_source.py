@@ -7,6 +7,7 @@ a timeline of its own, which is noticed by that alone.)
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import subprocess
 from collections.abc import Generator
@@ -56,6 +57,11 @@ def server() -> Generator[RestorableSource]:
         yield server
 
 
+def kinds(*of_a_slice: str) -> tuple[str, ...]:
+    """Where the buckets are: everywhere in a soak, else only there."""
+    return ("sqlite", "postgres", "source") if os.environ.get("SYNCLINE_SOAK") else of_a_slice
+
+
 @pytest.fixture
 def restored(
     request: pytest.FixtureRequest, server: RestorableSource, postgres_database: ScratchDatabase, tmp_path: Path
@@ -82,7 +88,7 @@ def go_on(database: ScratchDatabase) -> None:
 
 
 @pytest.mark.requirement(241)
-@pytest.mark.parametrize("restored", ["sqlite", "postgres", "source"], indirect=True)
+@pytest.mark.parametrize("restored", kinds("source"), indirect=True)
 async def test_a_source_set_back_while_the_service_runs(
     restored: ServiceProcess, server: RestorableSource, tmp_path: Path
 ) -> None:
@@ -97,7 +103,7 @@ async def test_a_source_set_back_while_the_service_runs(
 
 
 @pytest.mark.requirement(241)
-@pytest.mark.parametrize("restored", ["sqlite", "postgres", "source"], indirect=True)
+@pytest.mark.parametrize("restored", kinds("postgres"), indirect=True)
 async def test_a_source_set_back_while_the_service_is_down(
     restored: ServiceProcess, server: RestorableSource, tmp_path: Path
 ) -> None:
@@ -121,7 +127,7 @@ def pass_the_old_end(database: ScratchDatabase, position: str) -> None:
 
 
 @pytest.mark.requirement(241)
-@pytest.mark.parametrize("restored", ["sqlite", "postgres", "source"], indirect=True)
+@pytest.mark.parametrize("restored", kinds("sqlite", "source"), indirect=True)
 async def test_a_source_set_back_whose_log_is_longer_again_when_the_service_comes(
     restored: ServiceProcess, server: RestorableSource, tmp_path: Path
 ) -> None:
