@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 POSTGRES_VERSIONS ?= 14 15 16 17 18
 
-.PHONY: setup check test soak demo bench docs requirements lint types imports unit clean
+.PHONY: setup check test browser soak demo bench docs requirements lint types imports unit clean
 
 setup: $(READY)  ## create .venv and install everything from the lock file
 	@echo "Ready. Next: make demo   (then make test)"
@@ -34,6 +34,9 @@ unit: $(READY)
 
 test: check  ## everything: real Postgres, real sockets, the official client
 	$(BIN)/pytest -q --ignore=tests/unit --ignore=tests/architecture
+
+browser:  ## Chromium for the tests of the official web SDK (Debian, as root); where there is none, they are skipped
+	@command -v chromium >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; }
 
 soak: $(READY)  ## the long property and fault runs, whole, and every supported Postgres version
 	HYPOTHESIS_PROFILE=deep SYNCLINE_SOAK=1 $(BIN)/pytest -q --timeout=3600 $(ARGS)

@@ -1,4 +1,4 @@
-"""The official CLI, unchanged, against our admin API: `status`, `validate` and `generate schema`."""
+"""The official CLI, unchanged, against our admin API (`status`, `validate`, `generate schema`) and our keys (`generate token`)."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ import os
 import subprocess
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
+import yaml
 
-from syncline.testing.postgres import ScratchDatabase
+from syncline.testing.postgres import PostgresServer
 from syncline.testing.service_process import ServiceProcess
 from tests.interop.official import install_official_packages, node_program
 
 ADMIN = "an-admin-token"
 CLI_SECONDS_MAX = 60
+START_TIMEOUT_S = 60.0  # seconds, on a busy machine
 SYNC_CONFIG = """config:
   edition: 3
 streams:
@@ -26,16 +30,22 @@ streams:
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture
-def service(postgres_database: ScratchDatabase, tmp_path: Path) -> Generator[ServiceProcess]:
-    postgres_database.execute(
+@pytest.fixture(scope="module")
+def service(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Generator[ServiceProcess]:
+    """One for all tests here: the CLI only asks it."""
+    database = postgres_server.create()
+    database.execute(
         "CREATE TABLE lists (id uuid PRIMARY KEY, name text, done bool, score float8, owner_id text);"
+        "INSERT INTO lists VALUES (gen_random_uuid(), 'theirs', true, 1, 'user-1'), (gen_random_uuid(), 'not theirs', true, 1, 'user-2');"
         "CREATE PUBLICATION powersync FOR ALL TABLES"
     )
-    with ServiceProcess(
-        tmp_path / "service", dsn=postgres_database.dsn, sync_config=SYNC_CONFIG, api={"tokens": [ADMIN]}
-    ) as process:
-        yield process
+    process = ServiceProcess(
+        tmp_path_factory.mktemp("service"), dsn=database.dsn, sync_config=SYNC_CONFIG, api={"tokens": [ADMIN]}
+    )
+    process.start(timeout_s=START_TIMEOUT_S)
+    yield process
+    process.stop()
+    postgres_server.drop(database)
 
 
 @pytest.fixture
@@ -48,7 +58,9 @@ def cli(service: ServiceProcess, tmp_path: Path) -> Cli:
     (project / "cli.yaml").write_text(f"type: self-hosted\napi_url: {service.base_url}\napi_key: wrong\n")
     source = "replication:\n  connections:\n    - type: postgresql\n      uri: postgresql://a:b@127.0.0.1/c\n"
     storage = "storage:\n  type: postgresql\n  uri: postgresql://a:b@127.0.0.1/c\n"
-    (project / "service.yaml").write_text(f"_type: self-hosted\n{source}{storage}port: 8080\n")
+    # The keys are the service's own: `generate token` signs with the first shared secret that stands in this file.
+    keys = yaml.safe_dump({"client_auth": yaml.safe_load((service.folder / "service.yaml").read_text())["client_auth"]})
+    (project / "service.yaml").write_text(f"_type: self-hosted\n{source}{storage}{keys}port: 8080\n")
     (project / "sync-config.yaml").write_text(SYNC_CONFIG)
 
     def run(*arguments: str, bearer: str = ADMIN) -> subprocess.CompletedProcess[str]:
@@ -106,3 +118,33 @@ def test_a_client_s_schema_is_generated_from_ours(cli: Cli, tmp_path: Path) -> N
     text = (tmp_path / "project" / "schema.ts").read_text()
     for column in ("name: column.text", "done: column.integer", "score: column.real", "owner_id: column.text"):
         assert column in text
+
+
+@pytest.mark.requirement(199)
+async def test_a_token_that_the_cli_has_signed_opens_a_stream(cli: Cli, service: ServiceProcess) -> None:
+    made = cli("generate", "token", "--subject", "user-1")
+    assert made.returncode == 0, made.stdout + made.stderr
+    status, body = await _open_stream(service, made.stdout.strip())
+    assert status == 200
+    [bucket] = body["checkpoint"]["buckets"]
+    assert (bucket["count"], '"user-1"' in bucket["bucket"]) == (1, True)
+
+    too_long = cli("generate", "token", "--subject", "user-1", "--expires-in-seconds", "604800")
+    status, body = await _open_stream(service, too_long.stdout.strip())
+    assert (status, body["error"]["code"]) == (401, "PSYNC_S2104")
+    header, payload, signature = made.stdout.strip().split(".")
+    other_end = "AAAA" if not signature.endswith("AAAA") else "BBBB"
+    status, body = await _open_stream(service, ".".join((header, payload, signature[:-4] + other_end)))
+    assert (status, body["error"]["code"]) == (401, "PSYNC_S2101")
+    unknown = cli("generate", "token", "--subject", "user-1", "--kid", "nobody-s")
+    assert unknown.returncode == 1
+
+
+async def _open_stream(service: ServiceProcess, token: str) -> tuple[int, dict[str, Any]]:
+    """The status and the first line of a sync stream, or the body of a refusal."""
+    headers = {"authorization": f"Token {token}"}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{service.base_url}/sync/stream", json={"client_id": "cli"}, headers=headers) as answer,
+    ):
+        return answer.status, json.loads(await answer.content.readline())

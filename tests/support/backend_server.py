@@ -10,6 +10,8 @@ from collections.abc import Generator
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 
 from syncline.auth.signer import TokenSigner
 from syncline.backend import BackendAuth, SyncBackend, TablePolicy
@@ -18,6 +20,9 @@ from syncline.backend.starlette import backend_routes, development_login
 from syncline.testing.service_process import AUDIENCE, KEY_ID, SECRET
 
 __all__ = ["running_backend"]
+
+# As an app whose pages come from another origin has it.
+_FROM_ANY_PAGE = Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["POST"], allow_headers=["*"])
 
 
 @contextlib.contextmanager
@@ -34,7 +39,7 @@ def running_backend(dsn: str, *, service_url: str, tables: dict[str, TablePolicy
         auth = BackendAuth(signer, audience=AUDIENCE, service_url=service_url)
         backend = SyncBackend(persister=PostgresPersister(dsn), auth=auth, tables=tables)
         await backend.open()
-        app = Starlette(routes=backend_routes(backend, current_user=development_login()))
+        app = Starlette(routes=backend_routes(backend, current_user=development_login()), middleware=[_FROM_ANY_PAGE])
         server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, ws="none"))
         stopping.append((asyncio.get_running_loop(), server))
         ready.set()
