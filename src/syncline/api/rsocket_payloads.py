@@ -71,7 +71,7 @@ _Decoded = TypeVar("_Decoded", SetupMetadata, _Route)
 def _decode(payload: bytes, mime_type: str, kind: type[_Decoded], what: str) -> _Decoded:
     try:
         return msgspec.json.decode(_as_json(payload, mime_type, what), type=kind)
-    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as exc:
+    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise RequestInvalid([f"{what}: {exc}"]) from exc
 
 

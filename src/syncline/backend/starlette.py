@@ -94,7 +94,7 @@ class _Handlers:
             value = await self._backend.next_checkpoint(asked.client_id, user)
         except AuthError as exc:
             return _refused(exc)
-        except (msgspec.DecodeError, _BodyTooLarge) as exc:
+        except (msgspec.DecodeError, UnicodeDecodeError, _BodyTooLarge) as exc:
             return _message(400, f"The body must be a JSON object with `client_id`: {exc}")
         except RetryLater as exc:
             return _message(503, str(exc))

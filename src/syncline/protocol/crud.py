@@ -114,7 +114,7 @@ def decode_crud_batch(body: bytes) -> CrudBatch:
     """Parse and check an upload. Raises RequestInvalid with what is wrong, where."""
     try:
         batch = _batch_decoder.decode(body)
-    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as exc:
+    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise RequestInvalid([str(exc)]) from exc
     _check(batch.transactions)
     return batch
@@ -141,7 +141,7 @@ def decode_upload(body: bytes) -> CrudBatch | CrudTransaction:
         if bytes(shape.transactions) or not bytes(shape.crud):
             return decode_crud_batch(body)
         transaction = _transaction_decoder.decode(body)
-    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as exc:
+    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise RequestInvalid([str(exc)]) from exc
     _check([transaction])
     return transaction
@@ -166,7 +166,7 @@ def decode_upload_response(body: bytes) -> UploadResponse:
     """Parse a backend's answer. Raises RequestInvalid when it is not one of ours."""
     try:
         return _response_decoder.decode(body)
-    except (msgspec.ValidationError, msgspec.DecodeError) as exc:
+    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise RequestInvalid([str(exc)]) from exc
 
 

@@ -155,7 +155,7 @@ def decode_line(text: bytes | str) -> Line | None:
     """
     try:
         envelope = _decoder.decode(text)
-    except (msgspec.ValidationError, msgspec.DecodeError) as exc:
+    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise RemoteProtocolError(f"Sync line cannot be read: {exc}") from exc
     if envelope.token_expires_in is not None:
         found: list[Line] = [TokenExpiresIn(envelope.token_expires_in)]

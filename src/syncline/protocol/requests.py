@@ -76,7 +76,7 @@ def decode_stream_request(body: bytes) -> StreamRequest:
             if text.startswith(b"[") and msgspec.json.decode(text) is not None
             else _decoder.decode(text)
         )
-    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as exc:
+    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise RequestInvalid([str(exc)]) from exc
     problems = [
         f"buckets[{i}].after is not a base-10 op id"

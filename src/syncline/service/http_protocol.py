@@ -47,8 +47,8 @@ class StreamHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes have arrived."""
-        self._received_bytes += len(data)
         super().data_received(data)
+        self._received_bytes += len(data)  # afterwards: a request that begins in them begins to count
         if self._in_request and self._received_bytes > (HEAD_BYTES_MAX if self._in_head else REQUEST_BYTES_MAX):
             self._refuse(_HEAD_TOO_LARGE if self._in_head else _TOO_LARGE)
 

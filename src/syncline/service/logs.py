@@ -74,7 +74,7 @@ class _Formatter(logging.Formatter):
 class _TextFormatter(_Formatter):
     def line(self, record: logging.LogRecord) -> str:
         fields = {**self.tags, **_fields(record)}
-        told = " ".join(f"{key}={value}" for key, value in fields.items() if key != "event")
+        told = " ".join(f"{key}={_on_one_line(value)}" for key, value in fields.items() if key != "event")
         text = f"{_time(record)} {_level(record):7} {record.getMessage()}" + (f"  [{told}]" if told else "")
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
 
@@ -95,6 +95,12 @@ class _JsonFormatter(_Formatter):
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
     return {key: value for key, value in vars(record).items() if key not in _STANDARD}
+
+
+def _on_one_line(value: object) -> str:
+    """A field's text; line breaks and other controls are written out, for a client's own words could forge a line with them."""
+    text = str(value)
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
 def _error_fields(error: BaseException, stack: str) -> dict[str, Any]:

@@ -4,6 +4,9 @@
   is about ten times as fast as zlib. Short messages go as they are.
 - What was received is inflated in small steps, and not before the app has taken what came out of the last one: a few bytes may
   inflate to a thousand times as many.
+- The first message, which has to show a token, may be FIRST_MESSAGE_BYTES_MAX long; later ones what uvicorn's `ws_max_size` says. An
+  incomplete message is kept in pieces: there may be FRAGMENTS_MAX of them.
+- Pings are answered while there is room: who sends them and reads nothing gets no answers that wait.
 - A client that takes not a byte for SEND_TIMEOUT_S is cut, and so is one that does not take what is left when the app has ended.
 - Headers are not kept: an open connection has no more use for them.
 """
@@ -24,15 +27,21 @@ from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
 
 from syncline.api.limits import SEND_TIMEOUT_S
+from syncline.protocol.rsocket.limits import RSocketLimits
 
 __all__ = ["StreamWebSocketProtocol"]
 
+FIRST_MESSAGE_BYTES_MAX = (
+    RSocketLimits().setup_bytes_max + 1024
+)  # bytes, inflated: SETUP, and room to say that it is too long
+FRAGMENTS_MAX = 10_000  # pieces of one message; a piece may be empty, so that bytes alone are no bound
 COMPRESSION_LEVEL = 1  # of isal; the higher ones are slower and gain little here
 COMPRESSED_BYTES_MIN = 256  # bytes of a message from which on compression is worth its while without a context
 INFLATED_STEP_BYTES = (
     4 * 1024
 )  # received bytes that are inflated before the app has taken them: at most about 4 MB come of them
 LINGER_S = 10.0  # seconds that a client gets to take what is still to be sent when the app has ended
+_EVENTS_BEFORE_TRUST = 2  # the connection itself and the first message: an app that asks for more has accepted it
 _EMPTY_BLOCK = b"\x00\x00\xff\xff"  # at the end of each message; left out on the wire (RFC 7692, 7.2.1)
 
 
@@ -86,10 +95,11 @@ class StreamWebSocketProtocol(WebSocketsSansIOProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.conn = ServerProtocol(
             extensions=[_FastDeflateFactory()] if config.ws_per_message_deflate else [],
-            max_size=config.ws_max_size,
+            max_size=min(config.ws_max_size, FIRST_MESSAGE_BYTES_MAX),
             logger=logging.getLogger("uvicorn.error"),
         )
         self._received = bytearray()  # and not yet inflated
+        self._events_taken = 0  # by the app, up to _EVENTS_BEFORE_TRUST
 
     def data_received(self, data: bytes) -> None:
         """Bytes have arrived."""
@@ -98,6 +108,10 @@ class StreamWebSocketProtocol(WebSocketsSansIOProtocol):
 
     async def receive(self) -> Any:
         """The app's next event."""
+        if self._events_taken < _EVENTS_BEFORE_TRUST:
+            self._events_taken += 1
+        else:
+            self.conn.max_message_size = self.config.ws_max_size
         event = await super().receive()
         self._inflate()
         return event
@@ -134,6 +148,20 @@ class StreamWebSocketProtocol(WebSocketsSansIOProtocol):
             step = bytes(self._received[:INFLATED_STEP_BYTES])
             del self._received[:INFLATED_STEP_BYTES]
             super().data_received(step)
+
+    def handle_cont(self, event: Frame) -> None:
+        """The next piece of a message has arrived."""
+        if len(self.frames) >= FRAGMENTS_MAX:
+            cast("asyncio.WriteTransport", self.transport).abort()
+            return
+        super().handle_cont(event)
+
+    def handle_ping(self) -> None:
+        """A ping has arrived; the library has its answer ready."""
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            self.conn.data_to_send()  # the answer goes nowhere (RFC 6455, 5.5.3: only the newest ping has to be answered)
 
     def on_task_complete(self, task: asyncio.Task[None]) -> None:
         """The app has ended."""

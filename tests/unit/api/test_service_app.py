@@ -228,7 +228,7 @@ async def test_a_client_that_comes_while_the_version_is_replaced_is_told_to_come
     async def gone(*_: object) -> None:
         return None
 
-    monkeypatch.setattr(world.reader, "view", gone)
+    monkeypatch.setattr(world.reader, "views", gone)
     exchange, task = world.open_stream()
     await task
     assert (exchange.status, json.loads(exchange.body)["error"]["code"]) == (500, "PSYNC_S2302")

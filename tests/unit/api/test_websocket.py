@@ -303,7 +303,7 @@ async def test_a_bug_is_told_without_its_details(world: World, monkeypatch: pyte
         raise KeyError("secret detail")
 
     peer = await connected(world)
-    monkeypatch.setattr(world.streams._context.reader, "view", broken)
+    monkeypatch.setattr(world.streams._context.reader, "views", broken)
     peer.requests()
     error = await peer.until_error(1)
     assert error.message == "[PSYNC_S2001] Something went wrong."

@@ -67,6 +67,14 @@ def test_a_line_of_text_has_time_level_message_and_fields_but_the_event(stream: 
     assert stream.getvalue().rstrip().endswith(" info    Hello  [site=north rid=h/1]")
 
 
+def test_a_client_s_own_words_stay_on_the_line_of_its_request(stream: io.StringIO) -> None:
+    set_up_logging(LogConfig(json=False), stream=stream)
+    forged = "c1\n2026-01-01T00:00:00.000Z error   Everything is lost\x1b[31m"
+    logging.getLogger("x").info("Stream opened", extra={"client_id": forged, "user_id": "Zoë"})
+    [line] = stream.getvalue().splitlines()
+    assert line.endswith("client_id=c1\\n2026-01-01T00:00:00.000Z error   Everything is lost\\x1b[31m user_id=Zoë]")
+
+
 @pytest.mark.parametrize("name", LEVELS)
 def test_lines_below_the_level_are_left_out(stream: io.StringIO, name: str) -> None:
     set_up_logging(LogConfig(level=LEVELS[name], json=True), stream=stream)

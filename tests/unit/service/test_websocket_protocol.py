@@ -16,7 +16,13 @@ from websockets.http11 import Response
 from websockets.uri import parse_uri
 
 from syncline.service import websocket_protocol as module
-from syncline.service.websocket_protocol import COMPRESSED_BYTES_MIN, INFLATED_STEP_BYTES, StreamWebSocketProtocol
+from syncline.service.websocket_protocol import (
+    COMPRESSED_BYTES_MIN,
+    FIRST_MESSAGE_BYTES_MAX,
+    FRAGMENTS_MAX,
+    INFLATED_STEP_BYTES,
+    StreamWebSocketProtocol,
+)
 from syncline.testing.waiting import eventually
 
 MESSAGE_BYTES_MAX = 1024 * 1024
@@ -105,6 +111,13 @@ class Exchange:
         assert self.client.parser_exc is None
         return self.client.events_received()
 
+    async def trust(self) -> None:
+        """Have the app take a first message, and one more, which it asks for only of those whom it has accepted."""
+        for _ in range(2):
+            self.client.send_binary(b"SETUP")
+            self.pass_on()
+            await self.app_receive()
+
     async def until_over(self) -> None:
         self.finish.set()
         await eventually(lambda: not self.server.tasks)
@@ -158,6 +171,7 @@ async def test_a_client_that_offers_no_compression_gets_none() -> None:
 
 async def test_what_inflates_to_much_is_inflated_as_the_app_takes_it(exchange: Exchange) -> None:
     await exchange.connect()
+    await exchange.trust()
     bombs = 50
     for _ in range(bombs):  # a thousandth of their size on the wire, and all of them in one piece
         exchange.client.send_binary(bytes(MESSAGE_BYTES_MAX - 1))
@@ -175,10 +189,50 @@ async def test_what_inflates_to_much_is_inflated_as_the_app_takes_it(exchange: E
 
 async def test_a_message_above_the_limit_closes_the_connection(exchange: Exchange) -> None:
     await exchange.connect()
+    await exchange.trust()
     exchange.client.send_binary(bytes(MESSAGE_BYTES_MAX + 1))
     exchange.pass_on()
     assert (await exchange.app_receive())["code"] == 1009
     assert exchange.transport.closing
+
+
+async def test_a_first_message_is_short_until_the_app_asks_for_more(exchange: Exchange) -> None:
+    """Nobody has shown a token yet, so that nobody may have more kept than SETUP can take."""
+    await exchange.connect()
+    exchange.client.send_binary(bytes(FIRST_MESSAGE_BYTES_MAX))
+    exchange.pass_on()
+    assert len((await exchange.app_receive())["bytes"]) == FIRST_MESSAGE_BYTES_MAX
+    exchange.client.send_binary(bytes(FIRST_MESSAGE_BYTES_MAX + 1))
+    exchange.pass_on()
+    assert (await exchange.app_receive())["code"] == 1009
+    assert exchange.transport.closing
+
+
+async def test_a_message_in_too_many_pieces_is_cut(exchange: Exchange) -> None:
+    await exchange.connect()
+    exchange.client.send_binary(b"", fin=False)
+    for _ in range(FRAGMENTS_MAX - 1):
+        exchange.client.send_continuation(b"", fin=False)
+    exchange.pass_on()
+    assert not exchange.transport.aborted.is_set()
+    exchange.client.send_continuation(b"", fin=True)
+    exchange.pass_on()
+    assert exchange.transport.aborted.is_set()
+
+
+async def test_pings_are_answered_while_there_is_room_only(exchange: Exchange) -> None:
+    await exchange.connect()
+    exchange.client.send_ping(b"1")
+    exchange.pass_on()
+    assert [event.data for event in exchange.pass_back()] == [b"1"]
+    exchange.server.pause_writing()
+    exchange.client.send_ping(b"2")
+    exchange.pass_on()
+    assert exchange.pass_back() == []
+    exchange.server.resume_writing()
+    exchange.client.send_ping(b"3")
+    exchange.pass_on()
+    assert [event.data for event in exchange.pass_back()] == [b"3"]
 
 
 async def test_messages_that_come_in_single_bytes_are_whole(exchange: Exchange) -> None:
