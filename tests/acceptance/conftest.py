@@ -10,14 +10,9 @@ import pytest
 from syncline.client import BackendConnector, Credentials, SyncDatabase
 from syncline.testing.postgres import ScratchDatabase
 from syncline.testing.service_process import ServiceProcess
+from tests.support.sync_config import LISTS_OF_OWNER
 
-SYNC_CONFIG = """
-config: {edition: 3}
-streams:
-  lists:
-    auto_subscribe: true
-    query: SELECT * FROM lists WHERE owner_id = auth.user_id()
-"""
+SYNC_CONFIG = LISTS_OF_OWNER
 SOURCE_SQL = "CREATE TABLE lists (id text PRIMARY KEY, name text, owner_id text)"
 PUBLICATION = "CREATE PUBLICATION powersync FOR ALL TABLES"
 

@@ -1,9 +1,18 @@
-"""Bucket queries written by hand, for tests of storage that need no compiler."""
+"""The sync config that most tests of a service use, and bucket queries written by hand, for tests of storage that need no compiler."""
 
 from __future__ import annotations
 
 from syncline.protocol.lines import SubscriptionReason
 from syncline.sync_config.plan import BucketQuery, ResolvedBucket, ResolvedBuckets
+
+LISTS_OF_OWNER = """
+config: {edition: 3}
+streams:
+  lists:
+    auto_subscribe: true
+    query: SELECT * FROM lists WHERE owner_id = auth.user_id()
+"""
+"""Each user sees the lists that are his: `lists (id text PRIMARY KEY, name text, owner_id text)`."""
 
 
 def fixed_buckets(*names: str) -> BucketQuery:

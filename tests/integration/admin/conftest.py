@@ -11,15 +11,10 @@ import pytest
 from syncline.testing.postgres import ScratchDatabase
 from syncline.testing.service_process import ServiceProcess
 from tests.conformance.golden_http import Reply, ask
+from tests.support.sync_config import LISTS_OF_OWNER
 
 ADMIN = "an-admin-token"
-SYNC_CONFIG = """
-config: {edition: 3}
-streams:
-  lists:
-    auto_subscribe: true
-    query: SELECT * FROM lists WHERE owner_id = auth.user_id()
-"""
+SYNC_CONFIG = LISTS_OF_OWNER
 Start = Callable[..., ServiceProcess]
 
 

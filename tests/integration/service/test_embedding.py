@@ -24,6 +24,7 @@ from syncline.testing.postgres import PostgresServer, ScratchDatabase
 from syncline.testing.service_process import ServiceProcess, token
 from syncline.testing.waiting import eventually
 from tests.support.rsocket_clients import raw_peer
+from tests.support.sync_config import LISTS_OF_OWNER
 
 PAGE = Path(__file__).parents[3] / "docs/howto/embed.md"
 PROGRAMS = dict(re.findall(r"^```python\n# (\S+\.py)\n(.*?)^```", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE))
@@ -32,13 +33,7 @@ CREATE TABLE lists (id text PRIMARY KEY, name text NOT NULL, owner_id text NOT N
 CREATE PUBLICATION powersync FOR ALL TABLES;
 INSERT INTO lists VALUES ('l1', 'first', 'u1');
 """
-SYNC_CONFIG = """
-config: {edition: 3}
-streams:
-  lists:
-    auto_subscribe: true
-    query: SELECT * FROM lists WHERE owner_id = auth.user_id()
-"""
+SYNC_CONFIG = LISTS_OF_OWNER
 DJANGO_SETTINGS = """
 SECRET_KEY = "only for this test"
 ALLOWED_HOSTS = ["*"]

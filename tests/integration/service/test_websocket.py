@@ -22,6 +22,7 @@ from syncline.testing.postgres import PostgresServer, ScratchDatabase
 from syncline.testing.service_process import ServiceProcess, token
 from syncline.testing.waiting import eventually
 from tests.support.rsocket_clients import RawPeer, raw_peer, rsocket_peer
+from tests.support.sync_config import LISTS_OF_OWNER
 
 SOURCE_SQL = """
 CREATE TABLE lists (id text PRIMARY KEY, name text NOT NULL, owner_id text NOT NULL);
@@ -29,13 +30,7 @@ CREATE PUBLICATION powersync FOR ALL TABLES;
 INSERT INTO lists SELECT 'many-' || i, 'name ' || i, 'many' FROM generate_series(1, 2300) i;
 INSERT INTO lists SELECT 'big-' || i, repeat(md5(i::text), 32), 'big' FROM generate_series(1, 8000) i;
 """
-SYNC_CONFIG = """
-config: {edition: 3}
-streams:
-  lists:
-    auto_subscribe: true
-    query: SELECT * FROM lists WHERE owner_id = auth.user_id()
-"""
+SYNC_CONFIG = LISTS_OF_OWNER
 
 
 USERS = itertools.count()
