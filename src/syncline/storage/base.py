@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from syncline.errors import SynclineError
 from syncline.storage.control_model import ConnectionReport, Deployment, VersionReport
 from syncline.storage.model import (
     BucketSize,
@@ -202,9 +203,18 @@ class StorageReader(Protocol):
         ...
 
     async def view(self, version: int, query: BucketQuery) -> CheckpointView | None:
-        """Drive a bucket query at the newest checkpoint and read the totals of its buckets, all in one transaction.
+        """`views` of one query; raises what the query raised."""
+        ...
 
-        None when the version has no visible checkpoint any more.
+    async def views(
+        self, version: int, queries: Sequence[BucketQuery]
+    ) -> Sequence[CheckpointView | SynclineError] | None:
+        """Drive bucket queries at the newest checkpoint and read the totals of their buckets, all in one transaction.
+
+        All at the same checkpoint, in the order of the queries; in the place of a query that failed stands its error, and the
+        others are not touched by it. Lookups and totals that several queries ask for are read once. None, and the queries closed,
+        when the version has no visible checkpoint any more. Raises StorageUnavailable for all of them together. It takes as long
+        as its largest query: bound how many go together.
         """
         ...
 
@@ -266,6 +276,10 @@ class WriteCheckpoints(Protocol):
 
     async def reached(self, user_key: str, position: str) -> int | None:
         """The user's write checkpoint if replication at `position` has reached it."""
+        ...
+
+    async def reached_all(self, user_keys: Collection[str], position: str) -> dict[str, int]:
+        """`reached` of several users in one reading; users without a write checkpoint that is reached are absent."""
         ...
 
     async def newly_reached(

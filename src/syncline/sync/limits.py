@@ -17,6 +17,9 @@ __all__ = [
     "KEEPALIVE_JITTER",
     "READ_OPS_MAX",
     "SMALL_READ_OPS_MAX",
+    "VIEWS_MAX",
+    "VIEW_BUCKETS_MAX",
+    "VIEW_READS_MAX",
     "StreamLimits",
 ]
 
@@ -30,6 +33,9 @@ BATCH_SPANS_MAX = 128  # buckets of such a read: the first sessions of a large f
 BULK_READS_MAX = (
     3  # larger reads at the same time: below the threads of a storage reader, so that a small one finds a free one
 )
+VIEWS_MAX = 32  # sessions whose buckets and totals are read together: a reading stays one of a few milliseconds
+VIEW_BUCKETS_MAX = 1000  # buckets that they are expected to have together: who has as many is read alone
+VIEW_READS_MAX = 2  # such readings at the same time: while a large one is under way, others go on
 FETCH_WAIT_S = (
     30.0  # seconds that a session waits for its turn to read; then its stream ends, and the client comes again
 )

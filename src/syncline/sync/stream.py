@@ -35,7 +35,8 @@ from syncline.sync.session import (
     VersionEnded,
     ViewRead,
 )
-from syncline.sync_config.plan import ConnectionData
+from syncline.sync.view_source import ViewSource
+from syncline.sync_config.plan import BucketQuery, ConnectionData
 
 __all__ = ["Burst", "StreamContext", "SyncStream", "user_key_of"]
 
@@ -52,10 +53,10 @@ class StreamContext:
     """What all streams of a process share."""
 
     reader: StorageReader
-    write_checkpoints: WriteCheckpoints
     watcher: CheckpointWatcher
     limits: StreamLimits
     chunks: ChunkSource
+    views: ViewSource
     now_s: Callable[[], float] = time.time  # seconds since 1970
     metrics: ServiceMetrics = field(default_factory=ServiceMetrics)
 
@@ -70,14 +71,15 @@ class StreamContext:
         now_s: Callable[[], float] = time.time,
         metrics: ServiceMetrics | None = None,
     ) -> StreamContext:
-        """A context with a chunk source of its own. Call within the event loop of the streams."""
+        """A context with sources of its own. Call within the event loop of the streams."""
         chunks = ChunkSource(
             reader,
             reads_max=limits.fetches_max,
             cache_bytes_max=CACHE_BYTES_MAX,
             is_shared=lambda bucket: watcher.listeners(bucket) > 1,
         )
-        return cls(reader, write_checkpoints, watcher, limits, chunks, now_s, metrics or ServiceMetrics())
+        views = ViewSource(reader, write_checkpoints, watcher)
+        return cls(reader, watcher, limits, chunks, views, now_s, metrics or ServiceMetrics())
 
 
 class Burst(NamedTuple):
@@ -95,6 +97,7 @@ class SyncStream:
     """
 
     __slots__ = (
+        "_buckets_expected",
         "_connection",
         "_context",
         "_form",
@@ -124,6 +127,7 @@ class SyncStream:
         self._line_format = line_format
         self._form = ops_form(line_format, raw_data=request.raw_data)
         self._served: ServedVersion = context.watcher.served()
+        self._buckets_expected = len(request.buckets)  # a client that comes back names those that it has; 0: not known
         self._user_key = user_key_of(connection.user_id, request.client_id)
         self._session = SyncSession(
             positions={position.name: int(position.after) for position in request.buckets},
@@ -230,21 +234,20 @@ class SyncStream:
 
     async def _read_view(self, inbox: Inbox) -> SessionEvent:
         """Read at the newest checkpoint, and tell the watcher what this session listens to from now on."""
-        version, limits = self._served.version, self._context.limits
+        version = self._served.version
         is_custom = self._served.plan.has_custom_write_checkpoints
         # Read first: it must not be ahead of the rows; the watcher tells of later ones.
         custom = (
             await self._context.reader.custom_write_checkpoint(version.number, self._user_key) if is_custom else None
         )
         self._context.watcher.unsettle(inbox)
-        query = self._served.plan.query_buckets(
-            self._connection,
-            self._subscriptions,
-            version.bucket_prefix,
-            buckets_max=limits.buckets_max,
-            parameter_results_max=limits.parameter_results_max,
+        view, reached = await self._context.views.read(
+            inbox,
+            version.number,
+            self._query_buckets,
+            buckets_expected=min(self._buckets_expected, self._context.limits.buckets_max),
+            with_write_checkpoint=not is_custom,
         )
-        view = await self._context.reader.view(version.number, query)
         if view is None:
             return VersionEnded()
         if view.resolved.unknown_streams:
@@ -253,12 +256,18 @@ class SyncStream:
                 ", ".join(sorted(set(view.resolved.unknown_streams))[:10]),
                 extra={"event": "sync.unknown_stream", "user_id": self._connection.user_id},
             )
-        buckets = frozenset(bucket.name for bucket in view.resolved.buckets)
-        self._context.watcher.settle(inbox, buckets=buckets, lookups=view.resolved.lookups)
-        reached = custom
-        if not is_custom:
-            reached = await self._context.write_checkpoints.reached(self._user_key, view.checkpoint.position)
-        return ViewRead(view.checkpoint.op_id, view.resolved, view.totals, reached)
+        self._buckets_expected = len(view.resolved.buckets)
+        return ViewRead(view.checkpoint.op_id, view.resolved, view.totals, custom if is_custom else reached)
+
+    def _query_buckets(self) -> BucketQuery:
+        limits = self._context.limits
+        return self._served.plan.query_buckets(
+            self._connection,
+            self._subscriptions,
+            self._served.version.bucket_prefix,
+            buckets_max=limits.buckets_max,
+            parameter_results_max=limits.parameter_results_max,
+        )
 
     async def _next_event(self, inbox: Inbox) -> SessionEvent:
         """Sleep until something concerns this session."""

@@ -17,6 +17,7 @@ from tests.conformance.storage_suite.lookups import LookupSuite
 from tests.conformance.storage_suite.rows import RowSuite
 from tests.conformance.storage_suite.snapshot_progress import SnapshotProgressSuite
 from tests.conformance.storage_suite.versions import VersionSuite
+from tests.conformance.storage_suite.views import ViewSuite
 from tests.conformance.storage_suite.visibility import VisibilitySuite
 from tests.conformance.storage_suite.write_checkpoints import WriteCheckpointSuite
 
@@ -25,6 +26,7 @@ __all__ = ["StorageSuite"]
 
 class StorageSuite(
     VisibilitySuite,
+    ViewSuite,
     LookupSuite,
     VersionSuite,
     SnapshotProgressSuite,

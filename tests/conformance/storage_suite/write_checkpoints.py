@@ -24,6 +24,18 @@ class WriteCheckpointSuite:
         assert await checkpoints.reached("u/c", "C") is None
         await checkpoints.close()
 
+    async def test_write_checkpoints_of_many_users_are_read_together(self, storage: BucketStorage) -> None:
+        checkpoints = storage.open_write_checkpoints()
+        users = [f"u{number}/c" for number in range(40)]
+        values = dict(zip(users, await checkpoints.create(users, "B"), strict=True))
+        [late] = await checkpoints.create(["late"], "D")
+        asked = [*users[:30], "late", "unknown", "odd \x00 \N{SNOWMAN}"]
+        assert await checkpoints.reached_all(asked, "A") == {}
+        assert await checkpoints.reached_all(asked, "B") == {user: values[user] for user in users[:30]}
+        assert (await checkpoints.reached_all(asked, "D"))["late"] == late
+        assert await checkpoints.reached_all([], "D") == {}
+        await checkpoints.close()
+
     async def test_newly_reached_reports_each_write_checkpoint_once(self, storage: BucketStorage) -> None:
         checkpoints = storage.open_write_checkpoints()
         [one] = await checkpoints.create(["u1"], "B")

@@ -8,15 +8,16 @@ from typing import Any
 
 import psycopg
 
-from syncline.errors import StorageUnavailable
+from syncline.errors import StorageUnavailable, SynclineError
 from syncline.storage.base import CheckpointView
+from syncline.storage.bucket_queries import BucketQueries, only_view
 from syncline.storage.model import BucketTotals, Checkpoint, OpChunk, StorageChanges, Version, VersionState
 from syncline.storage.postgres.chunks import read_chunks
 from syncline.storage.postgres.connection import Row
 from syncline.storage.postgres.pool import ConnectionPool
 from syncline.storage.postgres.statements import SchemaSql, name_key, user_key_bytes
 from syncline.storage.postgres.versions import VERSION_COLUMNS, version_from_row
-from syncline.sync_config.plan import BucketQuery, ResolvedBuckets
+from syncline.sync_config.plan import BucketQuery
 
 __all__ = ["PostgresReader"]
 
@@ -72,10 +73,16 @@ class PostgresReader:
         return await self._pool.call(lambda connection: self._checkpoint(connection, version))
 
     async def view(self, version: int, query: BucketQuery) -> CheckpointView | None:
-        """Drive a bucket query at the newest checkpoint and read the totals of its buckets, in one transaction."""
+        """`views` of one query."""
+        return only_view(await self.views(version, [query]))
+
+    async def views(
+        self, version: int, queries: Sequence[BucketQuery]
+    ) -> Sequence[CheckpointView | SynclineError] | None:
+        """Drive bucket queries at the newest checkpoint and read the totals of their buckets, in one transaction."""
         asked = False
 
-        async def read(connection: psycopg.AsyncConnection[Row]) -> CheckpointView | None:
+        async def read(connection: psycopg.AsyncConnection[Row]) -> Sequence[CheckpointView | SynclineError] | None:
             nonlocal asked
             async with connection.transaction():
                 checkpoint = await self._checkpoint(connection, version)
@@ -83,9 +90,10 @@ class PostgresReader:
                     raise StorageUnavailable("The connection to the storage broke in the middle of a reading.")
                 asked = True
                 if checkpoint is None:
-                    query.close()
+                    for query in queries:
+                        query.close()
                     return None
-                return await self._view(connection, checkpoint, query)
+                return await self._views(connection, checkpoint, queries)
 
         return await self._pool.call(read)
 
@@ -144,19 +152,16 @@ class PostgresReader:
         rows = await self._fetch(connection, _CHECKPOINT, (version,))
         return Checkpoint(version, rows[0][0], rows[0][1]) if rows else None
 
-    async def _view(
-        self, connection: psycopg.AsyncConnection[Row], checkpoint: Checkpoint, query: BucketQuery
-    ) -> CheckpointView:
-        try:
-            wanted = next(query)
-            while True:
-                wanted = query.send(await self._lookup_outputs(connection, checkpoint, wanted))
-        except StopIteration as stop:
-            resolved: ResolvedBuckets = stop.value
-        keys = [name_key(bucket.name) for bucket in resolved.buckets]
+    async def _views(
+        self, connection: psycopg.AsyncConnection[Row], checkpoint: Checkpoint, queries: Sequence[BucketQuery]
+    ) -> list[CheckpointView | SynclineError]:
+        run = BucketQueries(queries)
+        while wanted := run.next_lookups():
+            run.answer(await self._lookup_outputs(connection, checkpoint, wanted))
+        keys = [name_key(name) for name in run.bucket_names]
         rows = await self._fetch(connection, _TOTALS, (keys,)) if keys else []
         totals = {row[0]: _totals_at(row, checkpoint.op_id) for row in rows}
-        return CheckpointView(checkpoint, resolved, {name: total for name, total in totals.items() if total.op_id})
+        return run.views(checkpoint, {name: total for name, total in totals.items() if total.op_id})
 
     async def _lookup_outputs(
         self, connection: psycopg.AsyncConnection[Row], checkpoint: Checkpoint, wanted: Sequence[str]

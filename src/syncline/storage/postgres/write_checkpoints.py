@@ -6,7 +6,7 @@ which readers come to see it. The replicator's rows are others: nobody waits for
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from hashlib import blake2b
 from typing import TypeVar
 
@@ -46,7 +46,9 @@ RETURNING w.value
 _EXPIRE = """
 DELETE FROM {schema}.write_checkpoint WHERE requested_at < clock_timestamp() - make_interval(secs => %s)
 """
-_REACHED = "SELECT value FROM {schema}.write_checkpoint WHERE user_key_hash = %s AND position <= %s"
+_REACHED = (
+    "SELECT user_key_hash, value FROM {schema}.write_checkpoint WHERE user_key_hash = ANY (%s) AND position <= %s"
+)
 # One statement: what is stored after it has begun comes with the next reading. The first row holds the sequence alone.
 _NEWLY_REACHED = """
 WITH known AS (SELECT sequence FROM {schema}.write_checkpoint_state)
@@ -116,11 +118,15 @@ class PostgresWriteCheckpoints:
 
     async def reached(self, user_key: str, position: str) -> int | None:
         """The user's write checkpoint if replication at `position` has reached it."""
+        return (await self.reached_all([user_key], position)).get(user_key)
 
-        async def read(connection: psycopg.AsyncConnection[Row]) -> int | None:
-            cursor = await connection.execute(self._sql(_REACHED), (_hash(user_key_bytes(user_key)), position))
-            row = await cursor.fetchone()
-            return row[0] if row is not None else None
+    async def reached_all(self, user_keys: Collection[str], position: str) -> dict[str, int]:
+        """The write checkpoints of these users that replication at `position` has reached."""
+        user_of = {_hash(user_key_bytes(user_key)): user_key for user_key in user_keys}
+
+        async def read(connection: psycopg.AsyncConnection[Row]) -> dict[str, int]:
+            cursor = await connection.execute(self._sql(_REACHED), (list(user_of), position))
+            return {user_of[bytes(key)]: value for key, value in await cursor.fetchall()}
 
         return await self._pool.call(read)
 

@@ -11,12 +11,14 @@ from typing import Any, TypeVar
 
 import apsw
 
+from syncline.errors import SynclineError
 from syncline.storage.base import CheckpointView
+from syncline.storage.bucket_queries import BucketQueries, only_view
 from syncline.storage.model import BucketTotals, Checkpoint, OpChunk, StorageChanges, Version, VersionState
 from syncline.storage.sqlite.chunks import read_chunks
 from syncline.storage.sqlite.connection import open_connection, read_transaction
 from syncline.storage.sqlite.stored_rows import VERSION_COLUMNS, version_from_row
-from syncline.sync_config.plan import BucketQuery, ResolvedBuckets
+from syncline.sync_config.plan import BucketQuery
 
 __all__ = ["SqliteReader"]
 
@@ -49,8 +51,14 @@ class SqliteReader:
         return await self._run(lambda connection: _checkpoint(connection, version))
 
     async def view(self, version: int, query: BucketQuery) -> CheckpointView | None:
-        """Drive a bucket query at the newest checkpoint and read the totals of its buckets, in one transaction."""
-        return await self._run(lambda connection: _view(connection, version, query))
+        """`views` of one query."""
+        return only_view(await self.views(version, [query]))
+
+    async def views(
+        self, version: int, queries: Sequence[BucketQuery]
+    ) -> Sequence[CheckpointView | SynclineError] | None:
+        """Drive bucket queries at the newest checkpoint and read the totals of their buckets, in one transaction."""
+        return await self._run(lambda connection: _views(connection, version, queries))
 
     async def changes(self, version: int, since: Checkpoint) -> StorageChanges | None:
         """What changed after `since` up to the newest checkpoint."""
@@ -117,28 +125,26 @@ def _checkpoint(connection: apsw.Connection, version: int) -> Checkpoint | None:
     return Checkpoint(version, rows[0][0], rows[0][1]) if rows else None
 
 
-def _view(connection: apsw.Connection, version: int, query: BucketQuery) -> CheckpointView | None:
+def _views(
+    connection: apsw.Connection, version: int, queries: Sequence[BucketQuery]
+) -> list[CheckpointView | SynclineError] | None:
     checkpoint = _checkpoint(connection, version)
     if checkpoint is None:
-        query.close()
+        for query in queries:
+            query.close()
         return None
-    try:
-        wanted = next(query)
-        while True:
-            answers = {name: _lookup_outputs(connection, checkpoint, name) for name in wanted}
-            wanted = query.send(answers)
-    except StopIteration as stop:
-        resolved: ResolvedBuckets = stop.value
+    run = BucketQueries(queries)
+    while wanted := run.next_lookups():
+        run.answer({name: _lookup_outputs(connection, checkpoint, name) for name in wanted})
     totals: dict[str, BucketTotals] = {}
-    for bucket in resolved.buckets:
+    for name in run.bucket_names:
         for row in connection.execute(
-            "SELECT op, checksum, op_count, old_op, old_checksum, old_op_count FROM bucket WHERE name = ?",
-            (bucket.name,),
+            "SELECT op, checksum, op_count, old_op, old_checksum, old_op_count FROM bucket WHERE name = ?", (name,)
         ):
             state = _totals_at(row, checkpoint.op_id)
             if state.op_id:
-                totals[bucket.name] = state
-    return CheckpointView(checkpoint, resolved, totals)
+                totals[name] = state
+    return run.views(checkpoint, totals)
 
 
 def _lookup_outputs(connection: apsw.Connection, checkpoint: Checkpoint, lookup: str) -> list[str]:

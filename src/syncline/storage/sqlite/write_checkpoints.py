@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 from syncline.storage.model import WriteCheckpointCursor
-from syncline.storage.sqlite.connection import open_connection, write_transaction
+from syncline.storage.sqlite.connection import open_connection, read_transaction, write_transaction
 from syncline.storage.sqlite.migrations import ensure_layout
 
 __all__ = ["SqliteWriteCheckpoints"]
@@ -46,8 +46,11 @@ class SqliteWriteCheckpoints:
 
     async def reached(self, user_key: str, position: str) -> int | None:
         """The user's write checkpoint if replication at `position` has reached it."""
-        sql = "SELECT value FROM write_checkpoint WHERE user_key = ? AND position <= ?"
-        return await self._run(lambda: self._connection.execute(sql, (user_key, position)).get)
+        return (await self.reached_all([user_key], position)).get(user_key)
+
+    async def reached_all(self, user_keys: Collection[str], position: str) -> dict[str, int]:
+        """The write checkpoints of these users that replication at `position` has reached."""
+        return await self._run(lambda: self._reached_all(user_keys, position))
 
     async def newly_reached(
         self, position: str, cursor: WriteCheckpointCursor
@@ -104,6 +107,15 @@ class SqliteWriteCheckpoints:
                 "DELETE FROM write_checkpoint WHERE requested_ms < ?", (self._now_ms() - int(older_than_s * 1000),)
             ).fetchall()
             return self._connection.changes()
+
+    def _reached_all(self, user_keys: Collection[str], position: str) -> dict[str, int]:
+        sql = "SELECT value FROM write_checkpoint WHERE user_key = ? AND position <= ?"
+        reached: dict[str, int] = {}
+        with read_transaction(self._connection):
+            for user_key in user_keys:
+                for row in self._connection.execute(sql, (user_key, position)):
+                    reached[user_key] = row[0]
+        return reached
 
     def _newly_reached(
         self, position: str, cursor: WriteCheckpointCursor
