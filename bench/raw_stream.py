@@ -7,8 +7,9 @@ from types import TracebackType
 
 import aiohttp
 
-from bench.rig import BenchService, token
+from bench.rig import token
 from syncline.protocol.ndjson import LineSplitter
+from syncline.testing.service_process import ServiceProcess
 
 __all__ = ["RawStream", "new_session"]
 
@@ -28,7 +29,7 @@ class RawStream:
     """One user's stream over HTTP, in the format of its session. `reads` false: nothing after the head is ever read."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, service: BenchService, user_id: str, *, reads: bool = True
+        self, session: aiohttp.ClientSession, service: ServiceProcess, user_id: str, *, reads: bool = True
     ) -> None:
         self._reads = reads
         self._session = session

@@ -60,7 +60,8 @@ def configuration_page() -> str:
         "`{secret: …}` is read as what it holds; `name`, `region` and `_type` of a file for the vendor's cloud are ignored.\n",
         "The sync config is `-sync64`, else `POWERSYNC_SYNC_CONFIG_B64` (older: `POWERSYNC_SYNC_RULES_B64`), else what the",
         "file names, else what is deployed through the API. `SYNCLINE_HOST` overrides `host` (default 127.0.0.1; a container sets",
-        "0.0.0.0). `PS_LOG_LEVEL` and `PS_LOG_FORMAT` override `system.logging`; `PS_RUNNER_TYPE` is the default of `-r`.\n",
+        "0.0.0.0). `PS_LOG_LEVEL` and `PS_LOG_FORMAT` override `system.logging`; `PS_RUNNER_TYPE` is the default of `-r`,",
+        "`SYNCLINE_WORKERS` that of `--workers`.\n",
         "Exit codes: 0 after SIGTERM; 150 for a configuration, storage or port that cannot be used; 1 for a sync config that is",
         "missing or invalid, a command that failed, and a wrong command line.\n",
     ]

@@ -57,15 +57,15 @@ async def test_a_device_sees_every_row_although_the_service_is_killed(
     assert not on_postgres.storage.exists(), "nothing was kept in files"
 
 
-def test_a_second_service_on_the_same_schema_is_refused_with_the_holder_s_name(
+def test_a_second_service_on_the_same_schema_stands_by_and_names_the_holder(
     on_postgres: ServiceProcess, source: ScratchDatabase, tmp_path: Path
 ) -> None:
     storage = postgres_storage(source.dsn)
-    second = ServiceProcess(tmp_path / "second", dsn=source.dsn, sync_config=SYNC_CONFIG, storage=storage)
-    second.start(wait_ready=False)
-    assert second.wait() == 150
-    assert "PSYNC_S1003" in second.log
-    assert str(on_postgres.pid) in second.log
+    with ServiceProcess(tmp_path / "second", dsn=source.dsn, sync_config=SYNC_CONFIG, storage=storage) as second:
+        second.wait_log("This one stands by")
+        assert f":{on_postgres.pid})" in second.log
+    assert "PSYNC" not in second.log, "to stand by is no failure"
+    assert on_postgres.running
 
 
 def test_a_storage_that_cannot_be_reached_ends_the_start_without_its_password(

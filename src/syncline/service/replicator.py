@@ -65,7 +65,6 @@ class ReplicatorThread:
         self._begun = threading.Event()
         self._failed: BaseException | None = None
         self._checkpoint_ms: dict[int, int] = {}
-        self._stopping = threading.Event()
         self._told = ""  # why the storage cannot be written at present, as it was told
         self.status = JobStatus(phase="nothing is deployed")
         self.is_active = False
@@ -88,11 +87,15 @@ class ReplicatorThread:
 
     def stop(self) -> None:
         """Cancel the job, wait for it, release the lease."""
-        self._stopping.set()
         loop, task = self._loop, self._task
         if loop is not None and task is not None and self._thread.is_alive():
             loop.call_soon_threadsafe(task.cancel)
         self._thread.join(STOP_TIMEOUT_S)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the thread is over, by `stop` or by a failure that it cannot go on from."""
+        return self._begun.is_set() and not self._thread.is_alive()
 
     def checkpoint_ms(self, version: int) -> int | None:
         """When the newest checkpoint of a version became visible, in milliseconds since 1970; None before the first of this run."""
@@ -138,7 +141,7 @@ class ReplicatorThread:
                 self._told = LEASE_HELD
             finally:
                 self.is_active = False
-                await asyncio.to_thread(writer.close)  # it waits for a renewal that may be under way
+                writer.close()
 
     async def _take_storage(self) -> StorageWriter:
         """The storage for writing, once no other process has it. The first attempt may be refused for good."""

@@ -1,13 +1,19 @@
-"""What a process does of the service's work (service config reference, 3): `syncline start -r …`, or PS_RUNNER_TYPE."""
+"""What a process does of the service's work (service config reference, 3): `syncline start -r …`, or PS_RUNNER_TYPE.
+
+And how many processes there are: `--workers`, or SYNCLINE_WORKERS (ours).
+"""
 
 from __future__ import annotations
 
 import enum
+import os
 from collections.abc import Mapping
 
 from syncline.errors import ConfigError
 
-__all__ = ["Role", "parse_role"]
+__all__ = ["WORKERS_MAX", "Role", "parse_role", "parse_workers"]
+
+WORKERS_MAX = 64  # workers of one service: each is a process with connections of its own to storage
 
 
 class Role(enum.StrEnum):
@@ -37,3 +43,24 @@ def parse_role(option: str | None, environment: Mapping[str, str]) -> Role:
         raise ConfigError(
             f"There is no runner type {text!r}.", hint=f"Choose one of {', '.join(Role)} for -r or PS_RUNNER_TYPE."
         ) from exc
+
+
+def parse_workers(option: int | None, environment: Mapping[str, str]) -> int:
+    """How many API workers there are: the command line says, else the environment, else one fewer than cores, at least one.
+
+    0 stands for a service of one process. Raises ConfigError.
+    """
+    text = str(option) if option is not None else environment.get("SYNCLINE_WORKERS", "")
+    if not text:
+        return min(max(_cores() - 1, 1), WORKERS_MAX)
+    if not text.isdecimal() or int(text) > WORKERS_MAX:
+        raise ConfigError(
+            f"The number of workers is {text!r}; it must be a number from 0 to {WORKERS_MAX}.",
+            hint="Give --workers or SYNCLINE_WORKERS a number. 0 has the whole service run in one process.",
+        )
+    return int(text)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

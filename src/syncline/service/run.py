@@ -1,4 +1,4 @@
-"""The process of `syncline start`: configuration, logging, signals, exit codes.
+"""The process of `syncline start`: configuration, logging, one process or a tree of them, exit codes.
 
 150 for a configuration, storage or port that cannot be used, 1 for a sync config that is missing or invalid, 0 after SIGTERM or SIGINT.
 """
@@ -7,73 +7,94 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
 import uuid
+from collections.abc import Callable
 
 from syncline import __version__
 from syncline.api.probes import ProbeFiles
-from syncline.errors import SyncConfigError, SynclineError
 from syncline.service.config import ConfigSources, ServiceConfig
-from syncline.service.exit_codes import EXIT_FATAL, EXIT_OK, exit_code_of
+from syncline.service.event_loop import run_in_loop
+from syncline.service.exit_codes import EXIT_FAILED, EXIT_FATAL, EXIT_OK, exit_code_of
 from syncline.service.loading import load_for_command
-from syncline.service.roles import Role, parse_role
+from syncline.service.metrics import MetricsExporter, ServiceInfo
+from syncline.service.roles import Role, parse_role, parse_workers
+from syncline.service.supervisor import Birth, Supervisor
 from syncline.service.wiring import Service
+from syncline.service.worker import log_refusal, run_worker
 
 __all__ = ["run_service"]
 
 log = logging.getLogger(__name__)
 
-GC_THRESHOLD = 50_000  # new containers between two looks of the garbage collector
+REPLICATOR_LOOK_S = 1.0  # seconds between two looks whether the replicator's thread has ended
 
 
-def run_service(sources: ConfigSources, *, runner_type: str | None = None) -> int:
-    """Run until a signal ends the process; return its exit code. Errors are told on standard error, without a traceback."""
-    found: list[tuple[ServiceConfig, Role]] = []
+def run_service(sources: ConfigSources, *, runner_type: str | None = None, workers: int | None = None) -> int:
+    """Run until a signal ends the service; return the exit code. Errors are told on standard error, without a traceback.
+
+    In the processes that it forks this does not return: what stands on the stack is the caller's business, in his own process.
+    """
+    found: list[tuple[ServiceConfig, Role, int]] = []
 
     def configure() -> None:
         role = parse_role(runner_type, os.environ)
-        found.append((load_for_command(sources), role))
+        found.append((load_for_command(sources), role, parse_workers(workers, os.environ)))
 
     code = exit_code_of(configure, failed=EXIT_FATAL)
     if code != EXIT_OK:
         return code
-    config, role = found[0]
-    _say_hello(config, role)
-    return exit_code_of(lambda: _run_in_loop(config, role), failed=EXIT_FATAL, say=_log_refusal)
+    config, role, worker_count = found[0]
+    if not role.serves:
+        worker_count = 0
+    _say_hello(config, role, worker_count)
+    if worker_count == 0:
+        return exit_code_of(
+            lambda: run_in_loop(lambda: _run_until_signal(config, role)), failed=EXIT_FATAL, say=log_refusal
+        )
+    births: list[Birth] = []
+    code = exit_code_of(
+        lambda: _run_tree(config, role, worker_count, sources, births), failed=EXIT_FATAL, say=log_refusal
+    )
+    if births:
+        code = run_worker(births[0])
+        logging.shutdown()
+        os._exit(code)
+    return code
 
 
-def _say_hello(config: ServiceConfig, role: Role) -> None:
+def _run_tree(config: ServiceConfig, role: Role, workers: int, sources: ConfigSources, births: list[Birth]) -> int:
+    """The supervisor's life; in a forked child, `births` says what to do."""
+    exporter = _exporter(config) if config.prometheus_port is not None else None
+    supervisor = Supervisor(
+        config, role=role, workers=workers, reload=lambda: load_for_command(sources), exporter=exporter
+    )
+    outcome = supervisor.run()
+    if isinstance(outcome, Birth):
+        births.append(outcome)
+        return EXIT_OK
+    log.info("Stopped", extra={"event": "service.stopped"})
+    return outcome
+
+
+def _say_hello(config: ServiceConfig, role: Role, workers: int) -> None:
+    processes = f", {workers} API workers" if workers else ", one process"
     log.info(
-        "Syncline %s, %s",
+        "Syncline %s, %s%s",
         __version__,
         role.value,
-        extra={"event": "service.boot", "version": __version__, "runner": role.value},
+        processes,
+        extra={"event": "service.boot", "version": __version__, "runner": role.value, "workers": workers},
     )
     log.info("Configuration: %s", config.name, extra={"event": "service.config"})
     for note in config.notes:
         log.warning("Configuration: %s", note, extra={"event": "service.config_note"})
 
 
-def _log_refusal(error: SynclineError) -> None:
-    if not isinstance(error, SyncConfigError):  # told in the log already, with every problem
-        log.error("%s", error, extra={"event": "service.refused", "code": error.error_code})
-
-
-def _run_in_loop(config: ServiceConfig, role: Role) -> None:
-    # Replication makes many short-lived tuples and no cycles: looking for cycles every 700 of them is wasted work.
-    gc.set_threshold(GC_THRESHOLD, 20, 20)
-    try:
-        import uvloop
-    except ImportError:  # there is no uvloop for Windows
-        asyncio.run(_run_until_signal(config, role))
-    else:
-        uvloop.run(_run_until_signal(config, role))
-
-
-async def _run_until_signal(config: ServiceConfig, role: Role) -> None:
+async def _run_until_signal(config: ServiceConfig, role: Role) -> int:
+    """Everything in this process."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -86,15 +107,32 @@ async def _run_until_signal(config: ServiceConfig, role: Role) -> None:
         closing.push_async_callback(service.stop)
         if config.probes.files and service.probes is not None:
             closing.callback(asyncio.create_task(ProbeFiles(service.probes).run()).cancel)
-        await stopping.wait()
+        if not await _stays(service, stopping):
+            return EXIT_FAILED
         log.info("Stopping", extra={"event": "service.stopping"})
     log.info("Stopped", extra={"event": "service.stopped"})
+    return EXIT_OK
+
+
+async def _stays(service: Service, stopping: asyncio.Event) -> bool:
+    """Wait for the signal to stop. False where replication has ended by itself: without it the process is of no use."""
+    while not stopping.is_set():
+        if service.replicator is not None and service.replicator.has_ended:
+            return False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REPLICATOR_LOOK_S):
+                await stopping.wait()
+    return True
 
 
 def _serve_metrics(service: Service, config: ServiceConfig, port: int, closing: contextlib.AsyncExitStack) -> None:
-    """The process that is asked for metrics: it feeds its own numbers; those of others will come to it as snapshots."""
-    from syncline.service.metrics import MetricsExporter, ServiceInfo
+    """The process that is asked for metrics feeds its own numbers."""
+    exporter = _exporter(config, lambda to: to.feed("service", service.metrics.snapshot()))
+    exporter.listen(config.host, port)
+    closing.push_async_callback(asyncio.to_thread, exporter.close)
 
+
+def _exporter(config: ServiceConfig, refresh: Callable[[MetricsExporter], None] = lambda _: None) -> MetricsExporter:
     storage = config.settings.storage
     info = ServiceInfo(
         version=__version__,
@@ -102,6 +140,4 @@ def _serve_metrics(service: Service, config: ServiceConfig, port: int, closing: 
         storage_type=storage.type if storage is not None else "sqlite",
         instance_id=str(uuid.uuid4()),
     )
-    exporter = MetricsExporter(info, refresh=lambda to: to.feed("service", service.metrics.snapshot()))
-    exporter.listen(config.host, port)
-    closing.push_async_callback(asyncio.to_thread, exporter.close)
+    return MetricsExporter(info, refresh=refresh)

@@ -33,10 +33,15 @@ def token(user_id: str, *, lifetime_s: int = 3600, audience: str = AUDIENCE, **c
 
 
 class ServiceProcess:
-    """One service in `folder`. The port and the storage stay the same over restarts."""
+    """One service in `folder`. The port and the storage stay the same over restarts.
+
+    Set `workers` before the start: 0 is one process, which `kill` ends whole; with more, `pid` and `kill` are about the supervisor alone;
+    None leaves the number to the service.
+    """
 
     def __init__(self, folder: Path, *, dsn: str, sync_config: str, **overrides: object) -> None:
         self.folder = folder
+        self.workers: int | None = 0
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.log_path = folder / "service.log"
@@ -75,7 +80,7 @@ class ServiceProcess:
                 cwd=self.folder,
                 stdout=log,
                 stderr=log,
-                env=os.environ | {"PYTHONUNBUFFERED": "1"},
+                env=os.environ | {"PYTHONUNBUFFERED": "1"} | self._workers_setting,
             )
         if wait_ready:
             try:
@@ -83,6 +88,10 @@ class ServiceProcess:
             except BaseException:
                 self.stop()  # nobody else would: a context manager that fails to enter is not left
                 raise
+
+    @property
+    def _workers_setting(self) -> dict[str, str]:
+        return {"SYNCLINE_WORKERS": str(self.workers)} if self.workers is not None else {}
 
     def wait_ready(self, timeout_s: float = START_TIMEOUT_S) -> None:
         """Return when the readiness probe says yes."""

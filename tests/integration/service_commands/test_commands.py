@@ -103,7 +103,7 @@ def test_migrating_down_and_up_again(make_service: MakeService, storage: dict[st
     assert (code, "--to takes 0 to" in text) == (1, True)
     code, text = run("down", "--to", "1")
     assert (code, "back to 1" in text) == (0, True)
-    serving = run_command_line(service.folder, "start", "-r", "api", "-c", "service.yaml")
+    serving = run_command_line(service.folder, "start", "-r", "api", "--workers", "0", "-c", "service.yaml")
     assert (serving.code, "syncline migrate up" in serving.err) == (150, True), (
         "a process that only serves migrates nothing"
     )

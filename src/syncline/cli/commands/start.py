@@ -16,6 +16,12 @@ def start(
     runner_type: str = typer.Option(
         None, "-r", "--runner-type", help="What this process does: unified (default), api or sync. Also PS_RUNNER_TYPE."
     ),
+    workers: int = typer.Option(
+        None,
+        "--workers",
+        help="API worker processes; by default one fewer than cores, at least one. 0: everything in one process."
+        " Also SYNCLINE_WORKERS.",
+    ),
     config: Path = CONFIG_PATH,
     config_base64: str = CONFIG_BASE64,
     sync_base64: str = SYNC_CONFIG_BASE64,
@@ -25,4 +31,4 @@ def start(
         from syncline.service.run import run_service
 
         sources = config_sources(config, config_base64, sync_base64)
-    raise typer.Exit(run_service(sources, runner_type=runner_type))
+    raise typer.Exit(run_service(sources, runner_type=runner_type, workers=workers))

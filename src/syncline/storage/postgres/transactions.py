@@ -161,6 +161,8 @@ class WriteConnection:
             connection.close()
 
     def _connected(self) -> psycopg.Connection[Row]:
+        if self._lease.lost:  # reading too: who has lost it must not act upon what it reads
+            raise LeaseLost("Another replicator has taken over this storage.")
         if self._connection.closed or self._connection.broken:
             connection = connect(self._conninfo, application_name="syncline writer")
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -68,14 +69,32 @@ def test_a_holder_that_fell_silent_loses_the_lease_when_it_runs_out(postgres_dat
     version = begun(silent)
     assert not takes_over(storage)
     postgres_database.execute("UPDATE syncline.lease SET expires_at = clock_timestamp() - interval '1 s'")
-    taker = storage.open_writer()  # although the silent one's connection is still there
+    taker = storage.open_writer()  # although the silent one's connection is still there: it is ended
+    with pytest.raises((StorageUnavailable, LeaseLost)):
+        silent.flush(version, FlushBatch(ops=[put(A, "1")]))
     with pytest.raises(LeaseLost):
         silent.flush(version, FlushBatch(ops=[put(A, "1")]))
+    with pytest.raises(LeaseLost):
+        silent.versions()  # nor does it act upon what it reads
     assert taker.flush(version, FlushBatch(ops=[put(A, "1")])) == 1
     silent.close()  # releases nothing that is another's
     assert not takes_over(storage)
     taker.close()
     assert takes_over(storage)
+
+
+def test_a_transaction_that_a_stopped_holder_left_open_keeps_nobody_waiting(postgres_database: ScratchDatabase) -> None:
+    storage = PostgresStorage(postgres_database.dsn)
+    storage.open_writer().close()
+    stopped = postgres_database.connect()
+    with contextlib.closing(stopped):
+        stopped.execute(
+            "UPDATE syncline.lease SET holder = 'stopped', backend_pid = pg_backend_pid(), backend_start ="
+            " (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())"
+        )
+        stopped.execute("BEGIN")
+        stopped.execute("SELECT epoch FROM syncline.lease FOR KEY SHARE")
+        assert takes_over(storage), "a lease that has run out is taken at once"
 
 
 def test_the_lease_is_renewed_while_the_holder_is_idle(postgres_database: ScratchDatabase) -> None:
