@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from syncline.protocol.bucket_names import SyncValue
@@ -102,8 +102,12 @@ def contents(evaluation: RowEvaluation) -> tuple[list[EvaluatedRow], list[Evalua
     return list(evaluation.rows), list(evaluation.lookups), list(evaluation.errors)
 
 
+BLOBS_COMPARED = Apply("or", (literal(None), Apply("=", (literal(b""), literal(b"")))))
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.lists(tables, max_size=3), st.lists(tables, max_size=2), st.lists(rows, min_size=1, max_size=4))
+@example([], [(RowTable(PATTERN, (BLOBS_COMPARED,), ()), (), ())], [("r1", None, None)])
 def test_the_generated_function_says_what_the_closures_say(
     queries: list[Parts], lookups: list[Parts], some_rows: list[tuple[Any, ...]]
 ) -> None:
