@@ -79,7 +79,8 @@ class ExpressionCode:
             if expression.name == "is null":
                 return f"({self.value(arguments[0])} is None)"
             if expression.name == "=" and any(
-                isinstance(argument, Literal) and isinstance(argument.value, (str, int, float)) for argument in arguments
+                isinstance(argument, Literal) and isinstance(argument.value, (str, int, float))
+                for argument in arguments
             ):
                 return f"({self.value(arguments[0])} == {self.value(arguments[1])})"
         return f"{self._names.name_of(truthy)}({self.value(expression)})"
