@@ -100,7 +100,9 @@ async def test_after_any_crashes_the_buckets_hold_exactly_the_rows_of_the_querie
             return report
 
     try:
-        reports = await asyncio.gather(*(run(*plan) for plan in todo))
+        async with asyncio.TaskGroup() as runs:  # where one fails, the others end before the nursery does
+            tasks = [runs.create_task(run(*plan)) for plan in todo]
+        reports = [task.result() for task in tasks]
     finally:
         nursery.close()
     hits = results.hits()

@@ -23,6 +23,7 @@ __all__ = ["Child", "Nursery"]
 
 MODULE = "tests.support.replication_world.nursery"
 BIRTH_MAX_S = 60.0  # seconds until a replicator has a process
+DEATH_MAX_S = 60.0  # seconds until a killed one is gone
 
 
 class Child:
@@ -46,7 +47,7 @@ class Child:
         """Kill it where it runs, and wait until it is gone."""
         if self.poll() is None:
             os.kill(self.pid, signal.SIGKILL)
-            self.returncode = self._dead.get()
+            self.returncode = self._dead.get(timeout=DEATH_MAX_S)
 
 
 class Nursery:

@@ -96,8 +96,11 @@ class TransactionWriter:
             late[0].is_late = False
             self.counts["table made"] += 1
             return f"BEGIN; {late[0].create_sql()} COMMIT; {self.insert_many(late[0], 150)}"
+        # The others are copied while the stream waits.
+        keyed = [table for table in self._made() if table.has_key and table.name not in self._named_by_rows]
+        if not keyed:
+            return self.change_identity()
         self.counts["column added"] += 1
-        keyed = [table for table in self._made() if table.has_key]  # the others are copied while the stream waits
         table = self._draw.choice(keyed if self._draw.random() < 0.8 else self._made())
         name = f"integer_{len(table.columns)}"
         default = self._draw.randint(0, 99)
