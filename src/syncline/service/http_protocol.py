@@ -3,8 +3,9 @@
     head    HEAD_BYTES_MAX bytes within HEAD_TIMEOUT_S, counted from the connection or from the request's first byte
     whole   REQUEST_BYTES_MAX bytes within BODY_TIMEOUT_S after the head: chunk sizes, trailers and what the app has refused already count
 
-What exceeds a bound is answered with 431, 408 or 413 where no answer has begun, and closed. A token is checked behind all this, so that
-these are the limits for everybody who can connect.
+What exceeds a bound is answered with 431, 408 or 413 where no answer has begun, and closed: first the sending side only, for to close
+while bytes still come resets the connection, which takes the answer from the client (RFC 9112, 9.6). A token is checked behind all
+this, so that these are the limits for everybody who can connect.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from syncline.api.limits import BODY_BYTES_MAX
 
-__all__ = ["BODY_TIMEOUT_S", "HEAD_BYTES_MAX", "HEAD_TIMEOUT_S", "REQUEST_BYTES_MAX", "StreamHttpProtocol"]
+__all__ = ["BODY_TIMEOUT_S", "HEAD_BYTES_MAX", "HEAD_TIMEOUT_S", "LINGER_S", "REQUEST_BYTES_MAX", "StreamHttpProtocol"]
 
 HEAD_BYTES_MAX = 128 * 1024  # bytes of a request's line and headers: the largest token, and room for as much again
 REQUEST_BYTES_MAX = 2 * BODY_BYTES_MAX  # bytes of a request on the wire: the largest body in small chunks
 HEAD_TIMEOUT_S = 10.0  # seconds until a request's head must have come
 BODY_TIMEOUT_S = 60.0  # seconds until its body must have come: the largest one at 70 kB/s
+LINGER_S = 1.0  # seconds for which a refused client's bytes are still taken, and thrown away
 _TOO_SLOW = b"408 Request Timeout"
 _HEAD_TOO_LARGE = b"431 Request Header Fields Too Large"
 _TOO_LARGE = b"413 Content Too Large"
@@ -34,6 +36,7 @@ class StreamHttpProtocol(HttpToolsProtocol):
     _received_bytes = 0  # of the request that is arriving
     _in_head = True
     _in_request = False
+    _refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected, and has to say something."""
@@ -47,6 +50,8 @@ class StreamHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes have arrived."""
+        if self._refused:
+            return
         super().data_received(data)
         self._received_bytes += len(data)  # afterwards: a request that begins in them begins to count
         if self._in_request and self._received_bytes > (HEAD_BYTES_MAX if self._in_head else REQUEST_BYTES_MAX):
@@ -90,10 +95,24 @@ class StreamHttpProtocol(HttpToolsProtocol):
         """Close; with an answer where the client has said something and none has begun, of this request or the one before."""
         self._in_request = False
         self._stop_waiting()
-        if self.transport.is_closing():
+        if self._refused or self.transport.is_closing():
             return
+        self._refused = True
         cycle: Any = self.cycle  # of the newest request whose head is there; None before the first
-        is_free = (cycle is None or cycle.response_complete) if self._in_head else not cycle.response_started
+        is_answered = cycle is not None and cycle.response_complete
+        is_free = (cycle is None or is_answered) if self._in_head else not cycle.response_started
         if is_free and self._received_bytes:
             self.transport.write(b"HTTP/1.1 " + status + b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
-        self.transport.close()
+        if (is_free or is_answered) and self.transport.can_write_eof():  # TLS cannot close one side
+            self._linger()
+        else:
+            self.transport.close()
+
+    def _linger(self) -> None:
+        """End the sending side; close when the client has had the time to read what was said."""
+        if self.cycle is not None:
+            self.cycle.disconnected = True  # whatever the app still says goes nowhere
+            self.cycle.message_event.set()
+        self.transport.write_eof()
+        self.transport.resume_reading()
+        self._timer = self.loop.call_later(LINGER_S, self.transport.close)

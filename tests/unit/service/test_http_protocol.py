@@ -65,6 +65,7 @@ class Client:
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "HEAD_TIMEOUT_S", SOON_S)
     monkeypatch.setattr(module, "BODY_TIMEOUT_S", SOON_S)
+    monkeypatch.setattr(module, "LINGER_S", SOON_S)
 
 
 @pytest.mark.usefixtures("soon")
@@ -100,6 +101,7 @@ async def test_a_stream_is_not_closed_for_its_length() -> None:
     assert client.answers == [b"HTTP/1.1 200 OK"], "nothing is written into the stream"
 
 
+@pytest.mark.usefixtures("soon")
 async def test_a_head_above_the_limit_is_refused() -> None:
     client = Client()
     client.says(HEAD + b"x-long: " + b"x" * (HEAD_BYTES_MAX - len(HEAD) - len(b"x-long: ")))
@@ -109,6 +111,7 @@ async def test_a_head_above_the_limit_is_refused() -> None:
     await client.until_closed()
 
 
+@pytest.mark.usefixtures("soon")
 async def test_a_request_above_the_limit_is_refused_whatever_it_is_made_of() -> None:
     client = Client()
     client.says(HEAD + b"transfer-encoding: chunked\r\n\r\n0\r\n")
@@ -117,9 +120,13 @@ async def test_a_request_above_the_limit_is_refused_whatever_it_is_made_of() -> 
         client.says(trailer)
     client.says(trailer)
     assert client.answers == [b"HTTP/1.1 413 Content Too Large"]
+    client.says(trailer)
+    assert client.transport.ended, "the client can see that there is no more"
+    assert not client.transport.closing, "to close while it sends would take the answer from it"
     await client.until_closed()
 
 
+@pytest.mark.usefixtures("soon")
 async def test_a_body_that_was_refused_already_is_read_up_to_the_limit_only() -> None:
     client = Client()
     client.says(b"POST /early HTTP/1.1\r\nhost: x\r\ncontent-length: 999999999\r\n\r\n")
@@ -127,7 +134,7 @@ async def test_a_body_that_was_refused_already_is_read_up_to_the_limit_only() ->
     part = bytes(1024 * 1024)
     for _ in range(REQUEST_BYTES_MAX // len(part)):
         client.says(part)
-    assert client.transport.closing
+    assert client.transport.ended
     assert client.answers == [b"HTTP/1.1 413 Request Entity Too Large"], "one answer to one request"
     await client.until_closed()
 

@@ -36,11 +36,17 @@ class MemoryTransport(asyncio.Transport):
         self.written = bytearray()
         self.unsent = 0
         self.reading = True
-        self.closing = False
+        self.closing = self.ended = False
         self.aborted = asyncio.Event()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += data
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.ended = True
 
     def pause_reading(self) -> None:
         self.reading = False
