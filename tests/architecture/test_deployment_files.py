@@ -25,7 +25,7 @@ PAGE = (ROOT / "docs/howto/deploy.md").read_text("utf-8")
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text("utf-8")
 UNIT = (DEPLOY / "syncline.service").read_text("utf-8")
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-COMMANDS: set[str] = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+COMMANDS: set[str] = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]  # the app has several commands, so that typer makes a group of them
 UNIT_OPTIONS = {
     "Unit": {"Description", "After", "Wants", "StartLimitIntervalSec"},
     "Service": {

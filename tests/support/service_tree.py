@@ -14,6 +14,7 @@ from typing import Any
 
 from syncline.testing.service_process import ServiceProcess, token
 from syncline.testing.waiting import eventually_sync
+from tests.support.sync_config import LISTS_OF_OWNER
 
 __all__ = [
     "DEADLINE_S",
@@ -29,13 +30,7 @@ __all__ = [
 ]
 
 DEADLINE_S = 45.0  # seconds for anything to happen on a busy machine; what it takes is measured by `bench failover`
-SYNC_CONFIG = """
-config: {edition: 3}
-streams:
-  lists:
-    auto_subscribe: true
-    query: SELECT * FROM lists WHERE owner_id = auth.user_id()
-"""
+SYNC_CONFIG = LISTS_OF_OWNER
 
 
 def children_of(pid: int) -> list[int]:

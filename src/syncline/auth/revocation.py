@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from syncline.errors import Retry, SynclineError
 
 __all__ = ["REVOCATIONS_MAX", "RevocationList", "RevocationsFull"]
@@ -29,21 +27,18 @@ class RevocationList:
         self._capacity = capacity
         self._until_s: dict[str, float] = {}
         self._now_s = float("-inf")  # as it was told last
-        self._listeners: list[Callable[[str], None]] = []
 
     def __len__(self) -> int:
         return len(self._until_s)
 
     def revoke(self, sub_text: str, until_s: float) -> None:
-        """Refuse this user's tokens until then, and tell the listeners. A longer revocation that is in force stays.
+        """Refuse this user's tokens until then. The newest word counts, also where it is a shorter one.
 
-        Raises RevocationsFull, and then nothing has changed; what has ended by the newest time known makes room first. Raises what a
-        listener raised, when all have been told.
+        Raises RevocationsFull, and then nothing has changed; what has ended by the newest time known makes room first.
         """
         if sub_text not in self._until_s:
             self._make_room()
-        self._until_s[sub_text] = max(until_s, self._until_s.get(sub_text, until_s))
-        self._tell(sub_text)
+        self._until_s[sub_text] = until_s
 
     def lift(self, sub_text: str) -> bool:
         """Accept this user's tokens again. False where they were not refused."""
@@ -59,27 +54,6 @@ class RevocationList:
             return True
         del self._until_s[sub_text]
         return False
-
-    def add_listener(self, listener: Callable[[str], None]) -> Callable[[], None]:
-        """Call `listener(sub_text)` after each revocation, to end what the user has open. Returns what removes it."""
-        self._listeners.append(listener)
-
-        def remove() -> None:
-            if listener in self._listeners:
-                self._listeners.remove(listener)
-
-        return remove
-
-    def _tell(self, sub_text: str) -> None:
-        """Every listener hears of it, whatever another one does; the first error is raised after that."""
-        errors: list[Exception] = []
-        for listener in list(self._listeners):
-            try:
-                listener(sub_text)
-            except Exception as exc:
-                errors.append(exc)
-        if errors:
-            raise errors[0]
 
     def _make_room(self) -> None:
         if len(self._until_s) < self._capacity:

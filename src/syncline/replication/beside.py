@@ -20,15 +20,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from syncline.failpoints import failpoint
+from syncline.metrics import ServiceMetrics
 from syncline.protocol.bucket_names import SyncValue
 from syncline.replication.apply import ChangeApplier
-from syncline.replication.limits import BESIDE_KEYS_MAX, BESIDE_PAUSE_S, COPY_TOLD_INTERVAL_S
+from syncline.replication.copy_report import CopyReport, copy_event
+from syncline.replication.limits import BESIDE_KEYS_MAX, BESIDE_PAUSE_S
 from syncline.replication.source import (
     ROWS_ASKED_MAX,
     UNCHANGED,
@@ -39,7 +40,7 @@ from syncline.replication.source import (
     Source,
     SourceEvent,
 )
-from syncline.replication.status import CopyMeter, JobStatus
+from syncline.replication.status import JobStatus
 from syncline.storage.base import StorageWriter
 from syncline.storage.model import StoredTable, Version
 from syncline.sync_config.value_format import ValueFormat
@@ -93,6 +94,7 @@ class BesideCopier:
         value_format: ValueFormat,
         tables: Sequence[tuple[Relation, StoredTable]],
         ended: deque[int],
+        metrics: ServiceMetrics,
     ) -> None:
         self._source = source
         self._writer = writer
@@ -107,6 +109,7 @@ class BesideCopier:
         self._waiting: _Waiting | None = None
         self._open: set[bytes] | None = set()  # keys of the transaction at hand; None where they are too many
         self._ended = ended
+        self._metrics = metrics
         applier.copied_beside = self._ids
         self._transaction_ended = asyncio.Event()
         self._position = ""
@@ -183,15 +186,9 @@ class BesideCopier:
         waiting.stored.set_result(None)
 
     async def _copy(self, relation: Relation, stored: StoredTable) -> None:
-        name = f"{relation.schema}.{relation.name}"
         progress = stored.progress
-        log.info("Copying %s beside the stream", name, extra=_event("copying_beside", name))
-        started_s = time.monotonic()
-        blocks_done, blocks = (progress.next_block, progress.blocks) if progress else (0, 0)
-        meter = CopyMeter(
-            rows=progress.rows if progress else 0, blocks_done=blocks_done, blocks=blocks, now_s=started_s
-        )
-        told_s = started_s
+        report = CopyReport(relation, status=self._status, metrics=self._metrics, log=log, resume=progress)
+        log.info("Copying %s beside the stream", report.name, extra=copy_event("copying_beside", report.name))
         complete = False
         while not complete:
             self._at_hand, self._part = relation, self._begin_part()
@@ -212,23 +209,19 @@ class BesideCopier:
                         self._writer.save_snapshot_progress(stored.id, progress)
                         failpoint("after-beside-progress")
                         self._part = self._begin_part()
-                        meter.add_rows(len(chunk.rows))
-                        meter.reach(blocks_done=progress.next_block, blocks=progress.blocks)
-                        now_s = time.monotonic()
-                        self._status.copied[name] = meter.read(now_s)
-                        if now_s - told_s >= COPY_TOLD_INTERVAL_S:
-                            told_s = now_s
-                            log.info("Copying %s: %s", name, meter.read(now_s), extra=_event("copying", name))
+                        report.stored(chunk)
                 complete = True
             except _ReadAgain as again:
-                log.info("A part of %s is read again: %s", name, again, extra=_event("read_again", name))
+                log.info(
+                    "A part of %s is read again: %s", report.name, again, extra=copy_event("read_again", report.name)
+                )
                 progress = None if again.from_begin else progress
                 await self._until_open_is_small()
                 await asyncio.sleep(BESIDE_PAUSE_S)
         self._at_hand = self._part = None
         self._ids.discard(relation.id)
         self._writer.finish_table_snapshot(self._version.number, stored.id, position=self._position)
-        log.info("Copied %s in %.2f s", name, time.monotonic() - started_s, extra=_event("copied", name))
+        report.finished()
 
     async def _hand_over(self, chunk: SnapshotChunk, part: _Part) -> None:
         """Have a chunk stored. Raises _ReadAgain."""
@@ -279,7 +272,3 @@ def _key_values(change: RowChange) -> tuple[SyncValue, ...] | None:
             value = change.old_key[len(key)]
         key.append(value)
     return tuple(key)
-
-
-def _event(name: str, table: str) -> dict[str, object]:
-    return {"event": f"replication.{name}", "table": table}

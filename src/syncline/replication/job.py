@@ -220,6 +220,7 @@ class ReplicationJob:
             value_format=plan.value_format,
             tables=beside,
             ended=self._ended,
+            metrics=self._metrics,
         )
         self._look_soon.set()
         self._streaming.set()

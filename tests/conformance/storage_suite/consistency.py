@@ -74,7 +74,7 @@ class ConsistencySuite:
         version = begun(writer)
         before = committed(writer, version, "A", put(A, "1"))
         row = CurrentRow((Membership(A, "todos", "2"),), ())
-        broken = put(A, "2")._replace(checksum=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        broken = put(A, "2")._replace(checksum=None)  # pyright: ignore[reportArgumentType] - storage itself has to refuse it
         entries = [lookup("l[1]", "x")]
         with pytest.raises(Exception, match=r"(?i)null|none"):
             writer.flush(version, FlushBatch(ops=[put(A, "2"), broken], lookups=entries, rows={(1, b"k"): row}))

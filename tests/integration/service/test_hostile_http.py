@@ -8,7 +8,7 @@ import json
 import random
 import socket
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -24,10 +24,9 @@ from syncline.protocol.requests import (
     StreamSubscription,
 )
 from syncline.service.http_protocol import HEAD_BYTES_MAX, HEAD_TIMEOUT_S
-from syncline.testing.postgres import PostgresServer
 from syncline.testing.service_process import token
 from syncline.testing.waiting import eventually
-from tests.integration.service.hostile import Attacked, attacked_service
+from tests.integration.service.hostile import Attacked
 
 INVALID = (400, "PSYNC_S2001")
 TOO_LARGE = (413, "PSYNC_S2001")
@@ -35,17 +34,7 @@ TOKENS = 1000
 MIB = 1024 * 1024
 
 
-@pytest.fixture(scope="module")
-def attacked(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Generator[Attacked]:
-    with attacked_service(postgres_server, tmp_path_factory.mktemp("attacked")) as made:
-        yield made
-
-
-@pytest.fixture(autouse=True)
-async def unharmed(attacked: Attacked) -> AsyncGenerator[None]:
-    """Around each test: a healthy stream, the process's memory, no traceback."""
-    async with attacked.unharmed():
-        yield
+pytestmark = pytest.mark.usefixtures("unharmed")
 
 
 # Fields

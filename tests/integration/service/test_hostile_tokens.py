@@ -8,7 +8,6 @@ import hmac
 import json
 import random
 import time
-from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +16,13 @@ import jwt
 import pytest
 
 from syncline.embedded.ports import free_port
-from syncline.testing.postgres import PostgresServer
 from syncline.testing.service_process import AUDIENCE, KEY_ID, SECRET, ServiceProcess, token
-from tests.integration.service.hostile import SYNC_CONFIG, Attacked, attacked_service, base64url
+from tests.integration.service.hostile import SYNC_CONFIG, Attacked, base64url
 
 TOKENS = 1000
 
 
-@pytest.fixture(scope="module")
-def attacked(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Generator[Attacked]:
-    with attacked_service(postgres_server, tmp_path_factory.mktemp("attacked")) as made:
-        yield made
-
-
-@pytest.fixture(autouse=True)
-async def unharmed(attacked: Attacked) -> AsyncGenerator[None]:
-    """Around each test: a healthy stream, the process's memory, no traceback."""
-    async with attacked.unharmed():
-        yield
+pytestmark = pytest.mark.usefixtures("unharmed")
 
 
 def unsigned(header: dict[str, Any], claims: dict[str, Any], signature: bytes = b"") -> str:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -29,10 +29,9 @@ from syncline.protocol.rsocket.frames import (
 from syncline.protocol.rsocket.limits import RSocketLimits
 from syncline.service.websocket_protocol import FIRST_MESSAGE_BYTES_MAX
 from syncline.service.wiring import WEBSOCKET_MESSAGE_BYTES_MAX
-from syncline.testing.postgres import PostgresServer
 from syncline.testing.service_process import token
 from syncline.testing.waiting import eventually
-from tests.integration.service.hostile import Attacked, attacked_service, base64url, resident_mib
+from tests.integration.service.hostile import Attacked, base64url, resident_mib
 from tests.support.rsocket_clients import RawPeer, raw_peer
 
 JSON = "application/json"
@@ -41,12 +40,6 @@ LIMITS = RSocketLimits()
 ALL_LINES = 2**31 - 1
 CONNECTIONS = 100
 MIB = 1024 * 1024
-
-
-@pytest.fixture(scope="module")
-def attacked(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Generator[Attacked]:
-    with attacked_service(postgres_server, tmp_path_factory.mktemp("attacked")) as made:
-        yield made
 
 
 @pytest.fixture(autouse=True)

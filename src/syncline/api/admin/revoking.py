@@ -135,11 +135,12 @@ class UserControl:
 
     def _apply(self, user_id: str, until_ms: int) -> int:
         """The newest word counts, also where it is a shorter one. How many streams were ended."""
-        self._known[user_id] = until_ms
-        self._revocations.lift(user_id)
         if until_ms <= self._clock() * 1000:
+            self._known[user_id] = until_ms
+            self._revocations.lift(user_id)
             return 0
         self._revocations.revoke(user_id, until_ms / 1000)
+        self._known[user_id] = until_ms
         return self._registry.end(user_id)
 
     async def _store_reports(self) -> None:
