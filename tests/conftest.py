@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 from hypothesis import settings
 
 from syncline.embedded.binaries import VARIABLE
+
+# pytest-asyncio asks for the loop that is current, and asking makes one that nobody closes, unless it was said that there is none.
+asyncio.set_event_loop(None)
 
 settings.register_profile("quick", max_examples=50, deadline=None, print_blob=True)
 settings.register_profile("deep", max_examples=2000, deadline=None, print_blob=True)
