@@ -210,7 +210,7 @@ class FaultyProxy:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
-        with contextlib.suppress(OSError):
+        try:
             while data := await reader.read(READ_BYTES_MAX):
                 await self._flowing[direction].wait()
                 trigger, length = self._due(connection, direction, data)
@@ -225,6 +225,8 @@ class FaultyProxy:
                     trigger.fired.set()
                     return
             writer.write_eof()  # the other direction may still have something to say
+        except OSError:  # one peer has reset the connection, which is then over for both
+            connection.cut()
 
     def _due(self, connection: ProxiedConnection, direction: Direction, data: bytes) -> tuple[_Trigger | None, int]:
         """The cut whose moment has come with these bytes, and how many of them pass."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncGenerator
 
 import pytest
@@ -78,6 +79,27 @@ async def test_cutting_ends_open_connections_and_welcomes_new_ones(proxy: Faulty
     writer.write(b"b")
     assert await reader.readexactly(1) == b"b"
     writer.close()
+
+
+async def test_a_server_s_reset_reaches_the_client() -> None:
+    """As it happens when a process is killed with bytes that it has not read."""
+
+    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(1)
+        raw = writer.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        writer.transport.abort()
+
+    async with (
+        await asyncio.start_server(reset, "127.0.0.1", 0) as server,
+        FaultyProxy("127.0.0.1", server.sockets[0].getsockname()[1]) as proxy,
+    ):
+        reader, writer = await connect(proxy)
+        writer.write(b"x")
+        with contextlib.suppress(ConnectionError):
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+        await eventually(lambda: proxy.open_connections == 0)
+        writer.close()
 
 
 async def test_a_marker_cuts_the_connection_after_it_has_passed(proxy: FaultyProxy, echo: EchoServer) -> None:
