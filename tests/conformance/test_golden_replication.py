@@ -38,7 +38,7 @@ from tests.support.postgres_version import needs_postgres
 GOLDEN = Path(__file__).parents[1] / "fixtures" / "golden" / "replication"
 NAMES = sorted(path.stem for path in GOLDEN.glob("*.sql"))
 DIFFERENCES: dict[str, dict[str, dict[str, Any]]] = yaml.safe_load((GOLDEN / "differences.yaml").read_text()) or {}
-STEP_TIMEOUT_S = 10.0
+STEP_TIMEOUT_S = 30.0
 
 
 async def our_buckets(replica: Replica) -> dict[str, BucketState]:
