@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
+WORKERS ?= 2
 POSTGRES_VERSIONS ?= 14 15 16 17 18
 
 .PHONY: setup check test browser soak demo bench docs requirements lint types imports unit clean
@@ -32,8 +33,8 @@ imports: $(READY)
 unit: $(READY)
 	$(BIN)/pytest -q tests/unit tests/architecture
 
-test: check  ## everything: real Postgres, real sockets, the official client
-	$(BIN)/pytest -q --ignore=tests/unit --ignore=tests/architecture
+test: check  ## everything: real Postgres, real sockets, the official client; two tests at a time, for most of them wait
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --ignore=tests/unit --ignore=tests/architecture
 
 browser:  ## Chromium for the tests of the official web SDK (Debian, as root); where there is none, they are skipped
 	@command -v chromium >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; }
