@@ -188,7 +188,9 @@ async def test_every_device_ends_with_exactly_the_rows_of_the_authorised_query(
                     try:
                         await eventually(agrees, timeout_s=SETTLE_TIMEOUT_S, what=what)
                     except AssertionError:
-                        print(f"{device.db.current_status}\n{len(proxy.connections)} connections\n{service.log[-3000:]}")
+                        print(
+                            f"{device.db.current_status}\n{len(proxy.connections)} connections\n{service.log[-3000:]}"
+                        )
                         raise
                     held[f"{device.user_id} {table}"] = len(expected)
                 stored = await device.db.get_all("SELECT count(*) AS n FROM ps_oplog")
