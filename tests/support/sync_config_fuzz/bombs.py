@@ -119,6 +119,7 @@ YAML_BOMBS: dict[str, Callable[[], str]] = {
 
 MANY = QUERY_CHARS // 40
 PARAMETER_VALUE = "auth.parameter('{n}')"
+IN_LIST = "c.id IN auth.parameter('{n}')"
 REQUEST_FILTER = "auth.parameter('{n}') = 1"
 PARAMETER = "a{g} = auth.parameter('p{n}')"
 
@@ -170,6 +171,8 @@ QUERY_BOMBS: dict[str, str] = {
     "many branches": f"SELECT CASE {chain('WHEN a = {n} THEN {n}', ' ', QUERY_CHARS // 28)} END AS v FROM t",
     "many list items": f"SELECT * FROM t WHERE id IN ARRAY[{chain('{n}', ', ', QUERY_CHARS // 8)}]",
     "many list items of the connection": f"SELECT * FROM t WHERE id IN ARRAY[{chain(PARAMETER_VALUE, ', ', 3000)}]",
+    "many lists of the connection, of a joined table": "SELECT * FROM t WHERE id IN (SELECT c.id FROM c, d "
+    f"WHERE c.d = d.id AND d.owner = auth.user_id() AND {chain(IN_LIST, ' AND ', 1200)})",
     "many lists": _where('id IN ARRAY[auth.user_id(), {n}]', ' OR ', 1500),
     "a JSON text of many items": f"SELECT * FROM t WHERE id IN '[{chain('{n}', ',', QUERY_CHARS // 7)}]'",
     "overlaps": _where("tags && auth.parameter('{n}')", ' AND ', 2000),

@@ -60,7 +60,7 @@ def try_config(text: str) -> Ending:
     """
     with _broken_off_after(GIVE_UP_AFTER_S):
         ending = _try_config(text)
-        for _ in range(RETRIES if ending.took_s > COMPILE_MAX_S else 0):
+        for _ in range(RETRIES if ending.took_s > COMPILE_MAX_S and ending.what != "crash" else 0):
             ending = min(ending, _try_config(text), key=lambda tried: tried.took_s)
         return ending
 

@@ -7,6 +7,7 @@ order in which every stage finds its key values in the request or in an earlier 
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -50,11 +51,11 @@ class _Variant:
     synced: int
     filters: dict[int, list[Expression]] = field(default_factory=dict[int, list[Expression]])
     request_filters: list[Expression] = field(default_factory=list[Expression])
-    equalities: list[_Equality] = field(default_factory=list[_Equality])
+    equalities: dict[int, list[_Equality]] = field(default_factory=dict[int, list[_Equality]])
 
     def of(self, owner: int) -> list[_Equality]:
         """The equalities of a unit."""
-        return [equality for equality in self.equalities if equality.left_owner == owner]
+        return self.equalities.get(owner, [])
 
 
 def compile_variant(terms: Sequence[Term], columns: ResultColumns, sources: Sources) -> tuple[RowQuery, Querier]:
@@ -90,7 +91,8 @@ def _sort_terms(terms: Sequence[Term], synced: int, sources: Sources) -> _Varian
         elif len(owners) == 1:
             variant.filters.setdefault(next(iter(owners)), []).append(term.expression)
         else:
-            variant.equalities += _equality(term, sources)
+            for equality in _equality(term, sources):
+                variant.equalities.setdefault(equality.left_owner, []).append(equality)
     return variant
 
 
@@ -112,8 +114,7 @@ def _equality(term: Term, sources: Sources) -> list[_Equality]:
 
 def _lookup_groups(variant: _Variant, terms: Sequence[Term]) -> list[list[int]]:
     """Units other than the synchronised table and the request, in connected groups, each in the order of its stages."""
-    skipped = {variant.synced, REQUEST}
-    remaining = sorted(({e.left_owner for e in variant.equalities} | set(variant.filters)) - skipped)
+    remaining = sorted((set(variant.equalities) | set(variant.filters)) - {variant.synced, REQUEST})
     groups: list[list[int]] = []
     while remaining:
         group = _ordered_group(remaining, variant)
@@ -125,7 +126,8 @@ def _lookup_groups(variant: _Variant, terms: Sequence[Term]) -> list[list[int]]:
                 hint="Add an equality with the selected table, or with auth, connection or subscription data.",
             )
         groups.append(group)
-        remaining = [owner for owner in remaining if owner not in group]
+        taken = set(group)
+        remaining = [owner for owner in remaining if owner not in taken]
     return groups
 
 
@@ -139,29 +141,34 @@ def _is_anchored(group: Iterable[int], variant: _Variant) -> bool:
 
 def _ordered_group(remaining: Sequence[int], variant: _Variant) -> list[int]:
     """The group of the first remaining unit: all units that equalities connect, those with known values first."""
+    others = set(remaining)
     reachable: set[int] = {remaining[0]}
     frontier = [remaining[0]]
     while frontier:
         for equality in variant.of(frontier.pop()):
             other = equality.right_owner
-            if other in remaining and other not in reachable:
+            if other in others and other not in reachable:
                 reachable.add(other)
                 frontier.append(other)
-    ordered: list[int] = []
+    waiting = [(_lateness(owner, variant), owner) for owner in reachable]
+    heapq.heapify(waiting)
+    ordered: dict[int, None] = {}
     while len(ordered) < len(reachable):
-        rest = [owner for owner in sorted(reachable) if owner not in ordered]
-        ordered.append(min(rest, key=lambda owner: _lateness(owner, ordered, variant)))
-    return ordered
+        _, owner = heapq.heappop(waiting)
+        if owner in ordered:
+            continue
+        ordered[owner] = None
+        for equality in variant.of(owner):  # what is connected to a stage before is next
+            if equality.right_owner in reachable:
+                heapq.heappush(waiting, (0, equality.right_owner))
+    return list(ordered)
 
 
-def _lateness(owner: int, before: Sequence[int], variant: _Variant) -> tuple[int, int]:
-    """Smaller for units that narrow earlier: connected to a stage before, to the request, or made of request data."""
-    equalities = variant.of(owner)
-    if any(equality.right_owner in before for equality in equalities):
-        return (0, owner)
-    if any(equality.right_owner == REQUEST for equality in equalities):
-        return (1, owner)
-    return (2 if isinstance(variant.sources[owner], ElementSource) else 3, owner)
+def _lateness(owner: int, variant: _Variant) -> int:
+    """Smaller for units that narrow earlier: connected to the request, or made of request data; 0 is for those connected to a stage."""
+    if any(equality.right_owner == REQUEST for equality in variant.of(owner)):
+        return 1
+    return 2 if isinstance(variant.sources[owner], ElementSource) else 3
 
 
 def _outputs(owner: int, variant: _Variant, places: dict[int, tuple[int, int]]) -> list[Expression]:
