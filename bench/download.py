@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Generator
-from pathlib import Path
 
-import aiohttp
 import orjson
 
 from bench import bare_app
 from bench.client_sync import first_sync
-from bench.raw_stream import RawStream, new_session
-from bench.rig import BenchService, connect, cpu_seconds, fill, free_port, make_table, postgres, wait_until
+from bench.rig import BenchService, connect, cpu_seconds, fill, make_table, postgres
+from bench.socket_streams import SocketStreams
 from bench.table import Figure
 
 __all__ = ["run"]
@@ -53,65 +46,32 @@ def _format(service: BenchService, name: str, rows: int) -> Generator[Figure]:
     """The figures of one format."""
     accept, mark, budget = FORMATS[name]
     cpu_s = cpu_seconds(service.pid)
-    downloads = [asyncio.run(_download(service, accept)) for _ in range(REPEATS)]
+    downloads = [_download(service.port, accept) for _ in range(REPEATS)]
     cpu_s = (cpu_seconds(service.pid) - cpu_s) / REPEATS
     body = downloads[0][1]
     took_s = min(seconds for seconds, _ in downloads)
     ops = body.count(mark)
     assert ops == rows, f"{ops} operations came for {rows} rows"
     what = f"{name}, {ops:,} ops"
+    bare_s = _bare_server(body)
+    size = len(body) / 1e6
+    yield Figure("download", what, ops / took_s, "ops/s", ops / bare_s, "bare uvicorn", budget)
+    yield Figure("download", what, size / took_s, "MB/s", size / bare_s, "bare uvicorn")
     if name == "NDJSON":
-        bare_s, encode_s = _bare_server(body), _encode(body)
-        size = len(body) / 1e6
-        yield Figure("download", what, ops / took_s, "ops/s", ops / bare_s, "bare uvicorn", budget)
-        yield Figure("download", what, ops / took_s, "ops/s", ops / encode_s, "orjson encode alone")
-        yield Figure("download", what, size / took_s, "MB/s", size / bare_s, "bare uvicorn")
-    else:
-        yield Figure("download", what, ops / took_s, "ops/s", budget=budget)
+        yield Figure("download", what, ops / took_s, "ops/s", ops / _encode(body), "orjson encode alone")
     yield Figure("download", f"CPU of the service, {what}", cpu_s / ops * 1e6, "s per 1M ops")
 
 
-async def _download(service: BenchService, accept: str) -> tuple[float, bytes]:
+def _download(port: int, accept: str) -> tuple[float, bytes]:
     """Seconds from the request to the end of the first checkpoint, and what came."""
-    received = bytearray()
-    started = time.perf_counter()
-    async with new_session(accept=accept) as session, RawStream(session, service, "bench") as stream:
-        async for chunk in stream.chunks():
-            received += chunk
-            if b"checkpoint_complete" in received[-200:]:
-                break
-    return time.perf_counter() - started, bytes(received)
+    with SocketStreams(port, ["bench"], accept=accept) as streams:
+        return streams.download(b"checkpoint_complete")
 
 
 def _bare_server(body: bytes) -> float:
-    """Seconds for the same bytes, in the same lines, from an app that only sends them."""
-    with tempfile.NamedTemporaryFile(prefix="syncline-bench-") as file:
-        file.write(body)
-        file.flush()
-        port = free_port()
-        environment = os.environ | {bare_app.LINES_VARIABLE: file.name, bare_app.PORT_VARIABLE: str(port)}
-        folder = Path(__file__).parent.parent
-        process = subprocess.Popen([sys.executable, "-m", "bench.bare_app"], cwd=folder, env=environment)
-        try:
-            wait_until(lambda: _listens(port))
-            return min(asyncio.run(_read_all(f"http://127.0.0.1:{port}/")) for _ in range(REPEATS))
-        finally:
-            process.terminate()
-            process.wait(10)
-
-
-async def _read_all(url: str) -> float:
-    received = bytearray()
-    started = time.perf_counter()
-    async with aiohttp.ClientSession() as session, session.get(url) as response:
-        async for chunk in response.content.iter_any():
-            received += chunk
-    return time.perf_counter() - started
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    """Seconds for the same bytes from an app that only sends them."""
+    with bare_app.serving(body) as port:
+        return min(_download(port, "*/*")[0] for _ in range(REPEATS))
 
 
 def _encode(body: bytes) -> float:

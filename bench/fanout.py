@@ -1,36 +1,31 @@
-"""Many open streams: what they cost, what one user's change takes among them, and whether a client that reads nothing moves the others."""
+"""Many open streams: what they cost, what one user's change takes among them, and whether bad neighbours move the others."""
 
 from __future__ import annotations
 
 import asyncio
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Generator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
-import psycopg
-
+from bench import bare_app, neighbours
 from bench.fanout_load import raise_file_limit
-from bench.latency import connected_source, fan_out, sample
+from bench.latency import connected_source, fan_out, fan_out_baseline, sample
 from bench.raw_stream import RawStream, new_session
 from bench.rig import BenchService, connect, fill, make_table, postgres, resident_kib
+from bench.socket_streams import SocketStreams
 from bench.table import Figure, percentile
 
 __all__ = ["run"]
 
 TOUCHED_STREAMS = 500  # users whose buckets one transaction touches
 FAN_OUT_REPEATS = 5
-PAIRS = 5  # of samples with and without clients that read nothing
-PAIR_COMMITS = 300
-STUCK_CLIENTS = 5
-STUCK_ROWS = 20_000  # of each of them: more than all buffers between us hold
+OPEN_REPEATS = 5
 
 
-def run(*, streams: int, commits: int, storage: str = "sqlite") -> Generator[Figure]:
-    """All figures with `streams` open streams of as many users; each asks for gzip, as the official SDKs do."""
+def run(*, streams: int, commits: int, rows: int, storage: str = "sqlite") -> Generator[Figure]:
+    """All figures with `streams` open streams of as many users; each asks for gzip, as the official SDKs do. `rows`: see `neighbours`."""
     raise_file_limit()
     others = max(streams - TOUCHED_STREAMS, 0)
     touched = min(streams, TOUCHED_STREAMS)
@@ -39,14 +34,13 @@ def run(*, streams: int, commits: int, storage: str = "sqlite") -> Generator[Fig
         make_table(dsn)
         with connect(dsn) as connection:
             fill(connection, streams, owner="'user-' || n")
-            for number in range(STUCK_CLIENTS):
-                fill(connection, STUCK_ROWS, owner=f"'stuck-{number}'")
+            neighbours.fill_tables(connection, rows)
         service.start()
         idle_kib = resident_kib(service.pid)
         alone = asyncio.run(_alone(dsn, service, commits))
         with _load(service.port, others, touched + 1) as load:
             yield from asyncio.run(_among(dsn, service, touched, commits, alone, load, streams, idle_kib))
-        yield from asyncio.run(_beside_stuck_clients(dsn, service))
+        yield from asyncio.run(neighbours.run(dsn, service, rows))
 
 
 async def _alone(dsn: str, service: BenchService, commits: int) -> list[float]:
@@ -83,13 +77,8 @@ async def _among(
         )
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(new_session(accept_encoding="gzip"))
-        started = time.perf_counter()
-        mine = [RawStream(session, service, f"user-{n}") for n in range(1, touched + 1)]
-        await asyncio.gather(*(stack.enter_async_context(each) for each in mine))
-        await asyncio.gather(*(each.line_with(b"checkpoint_complete") for each in mine))
-        took_s = time.perf_counter() - started
-        what = f"{touched} streams at once to their first checkpoint_complete"
-        found.append(Figure("fanout", what, took_s, "s", budget="0.4 s", note="the client's own time is in it"))
+        mine, opened = _opened_at_once(stack, service, touched)
+        found.append(opened)
         kib = resident_kib(service.pid)
         per_stream = (kib - idle_kib) / streams
         found.append(
@@ -123,33 +112,31 @@ async def _among(
                     f"{commits} commits",
                 )
             )
-        times = [await fan_out(source, mine, f"all-{n}") for n in range(FAN_OUT_REPEATS)]
+        times = [fan_out(dsn, mine, touched, f"all-{n}") for n in range(FAN_OUT_REPEATS)]
+        wall_ms = percentile(fan_out_baseline(dsn, touched), 50)
+        wall_is = f"bare walsender, {touched} rows"
         what = f"one transaction to {touched} users' streams among {streams:,}, median"
-        found.append(Figure("fanout", what, percentile(times, 50), "ms", budget="100 ms (500 streams)"))
+        found.append(Figure("fanout", what, percentile(times, 50), "ms", wall_ms, wall_is, "100 ms (500 streams)"))
     return found
 
 
-async def _beside_stuck_clients(dsn: str, service: BenchService) -> list[Figure]:
-    """Pairs of samples: without, then with clients that asked for a large download and read nothing of it."""
-    ratios: list[float] = []
-    async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(new_session())
-        reader = await stack.enter_async_context(RawStream(session, service, "reader"))
-        source = await stack.enter_async_context(connected_source(dsn))
-        await reader.line_with(b"checkpoint_complete")
-        for pair in range(PAIRS):
-            without = await _p99(source, reader, f"without-{pair}")
-            async with AsyncExitStack() as stuck:
-                for number in range(STUCK_CLIENTS):
-                    await stuck.enter_async_context(RawStream(session, service, f"stuck-{number}", reads=False))
-                ratios.append(await _p99(source, reader, f"with-{pair}") / without)
-    what = f"p99 of one user's change with {STUCK_CLIENTS} clients that read nothing, over without"
-    note = f"median of {PAIRS} interleaved pairs: {', '.join(f'{ratio:.2f}' for ratio in ratios)}"
-    return [Figure("fanout", what, statistics.median(ratios), "times", budget="1.5 times", note=note)]
-
-
-async def _p99(source: psycopg.AsyncConnection, reader: RawStream, mark: str) -> float:
-    return percentile([await sample(source, reader, f"{mark}-{n}") for n in range(PAIR_COMMITS)], 99)
+def _opened_at_once(stack: AsyncExitStack, service: BenchService, touched: int) -> tuple[SocketStreams, Figure]:
+    """Streams of `user-1` and on, left open; and how long they took, in turn with an HTTP server that says as much and knows nothing."""
+    users = [f"user-{n}" for n in range(1, touched + 1)]
+    with SocketStreams(service.port, users[:1]) as one:
+        _, body = one.download(b"checkpoint_complete")
+    times: list[tuple[float, float]] = []
+    with bare_app.serving(body) as bare_port:
+        for _ in range(OPEN_REPEATS):
+            with SocketStreams(bare_port, users) as bare:
+                bare_s = bare.open()
+            with SocketStreams(service.port, users, encoding="gzip") as ours:
+                times.append((ours.open(), bare_s))
+    mine = stack.enter_context(SocketStreams(service.port, users, encoding="gzip"))
+    mine.open()
+    took_s, bare_s = sorted(times)[len(times) // 2]
+    what = f"{touched} streams at once to their first checkpoint_complete, median of {OPEN_REPEATS}"
+    return mine, Figure("fanout", what, took_s, "s", bare_s, "bare uvicorn, the same bytes", "0.4 s")
 
 
 class Load:

@@ -15,10 +15,11 @@ import psycopg
 from bench.raw_stream import RawStream, new_session
 from bench.rig import BenchService, fill, make_table, postgres
 from bench.rig import connect as connect_source
+from bench.socket_streams import SocketStreams
 from bench.table import Figure, percentile
 from bench.walsender import BareWalsender
 
-__all__ = ["connected_source", "fan_out", "run", "sample"]
+__all__ = ["connected_source", "fan_out", "fan_out_baseline", "run", "sample"]
 
 PERCENTILES = (50, 95, 99)
 FAN_OUT_REPEATS = 5
@@ -43,7 +44,7 @@ def run(*, commits: int, streams: int, storage: str = "sqlite") -> Generator[Fig
         yield from _figures(f"among {streams} idle streams", among, baseline, "p50 8 ms (500 streams)")
         all_ms = percentile(fan_out, 50)
         what = f"one transaction to all {streams} streams, median"
-        wall_ms = percentile(_fan_out_baseline(dsn, streams), 50)
+        wall_ms = percentile(fan_out_baseline(dsn, streams), 50)
         wall_is = f"bare walsender, {streams} rows"
         yield Figure("latency", what, all_ms, "ms", wall_ms, wall_is, "100 ms (500 streams)")
 
@@ -70,7 +71,7 @@ def _baseline(dsn: str, commits: int) -> dict[int, float]:
     return {percent: percentile(times_ms, percent) for percent in PERCENTILES}
 
 
-def _fan_out_baseline(dsn: str, rows: int) -> list[float]:
+def fan_out_baseline(dsn: str, rows: int) -> list[float]:
     """COMMIT of a transaction of `rows` rows to the end of it from the bare walsender, in ms."""
     times_ms: list[float] = []
     with BareWalsender(dsn) as wall, connect_source(dsn) as connection:
@@ -100,14 +101,13 @@ async def _measure_among(
     """Samples among idle streams, then the time until all of those have a row of one transaction."""
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(new_session())
-        others = [
-            await stack.enter_async_context(RawStream(session, service, f"user-{n}")) for n in range(1, streams + 1)
-        ]
+        others = stack.enter_context(SocketStreams(service.port, [f"user-{n}" for n in range(1, streams + 1)]))
+        others.open()
         stream = await stack.enter_async_context(RawStream(session, service, "reader"))
         source = await stack.enter_async_context(connected_source(dsn))
-        await asyncio.gather(*(each.line_with(b"checkpoint_complete") for each in [*others, stream]))
+        await stream.line_with(b"checkpoint_complete")
         among = [await sample(source, stream, f"among-{n}") for n in range(commits)]
-        return among, [await fan_out(source, others, f"all-{n}") for n in range(FAN_OUT_REPEATS)]
+        return among, [fan_out(dsn, others, streams, f"all-{n}") for n in range(FAN_OUT_REPEATS)]
 
 
 async def sample(source: psycopg.AsyncConnection, stream: RawStream, row_id: str) -> float:
@@ -123,17 +123,12 @@ async def sample(source: psycopg.AsyncConnection, stream: RawStream, row_id: str
     return took_ms
 
 
-async def fan_out(source: psycopg.AsyncConnection, streams: list[RawStream], mark: str) -> float:
-    """Milliseconds from the COMMIT of a transaction with a row for each stream, of `user-1` and on, until all have theirs."""
-    await source.execute("BEGIN")
-    await source.execute(_INSERT_ALL, (f"{mark}-", len(streams)))
-    started = time.perf_counter()
-    committing = asyncio.create_task(source.execute("COMMIT"))
-    await asyncio.gather(*(stream.line_with(f'"{mark}-'.encode()) for stream in streams))
-    took_ms = (time.perf_counter() - started) * 1000
-    await committing
-    await asyncio.gather(*(stream.line_with(b"checkpoint_complete") for stream in streams))
-    return took_ms
+def fan_out(dsn: str, streams: SocketStreams, count: int, mark: str) -> float:
+    """Milliseconds from the COMMIT of a transaction with a row for each of `count` streams, of `user-1` and on, until all have theirs."""
+    with connect_source(dsn) as source:
+        source.execute("BEGIN")
+        source.execute(_INSERT_ALL, (f"{mark}-", count))
+        return streams.fan_out(lambda: source.execute("COMMIT"), f'"{mark}-'.encode())
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from types import TracebackType
 
 import aiohttp
@@ -53,12 +52,6 @@ class RawStream:
     ) -> None:
         assert self._response is not None
         self._response.close()
-
-    async def chunks(self) -> AsyncGenerator[bytes]:
-        """The body as it comes."""
-        assert self._response is not None
-        async for chunk in self._response.content.iter_any():
-            yield chunk
 
     async def line_with(self, text: bytes) -> bytes:
         """The next line that holds `text`; lines before it are dropped."""

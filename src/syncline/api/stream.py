@@ -17,7 +17,7 @@ from syncline.api.compression import BodyEncoder, CompressorCount, body_encoder
 from syncline.api.limits import SEND_PART_BYTES, SEND_TIMEOUT_S
 from syncline.api.negotiation import CONTENT_TYPES, ContentCoding, choose_coding, choose_format
 from syncline.api.requests import ClientGone, authenticate, header, read_body
-from syncline.api.stream_log import StreamLog
+from syncline.api.stream_log import StreamLog, tells_each_checkpoint
 from syncline.api.stream_registry import OpenStream, StreamRegistry
 from syncline.auth.verifier import TokenVerifier, VerifiedToken
 from syncline.errors import NoActiveSyncConfig, ShuttingDown, SynclineError
@@ -80,6 +80,7 @@ class SyncStreamApp:
                 request=request,
                 expires_at_s=token.expires_at_s,
                 line_format=line_format,
+                tells_each_checkpoint=tells_each_checkpoint(),
             )
             agent = header(scope, b"x-user-agent") or header(scope, b"user-agent") or ""
             client_id = request.client_id
@@ -145,7 +146,7 @@ class SyncStreamApp:
             del first
             self._streams.add(sending)
             opened = register(sending.cancel)
-            lines = StreamLog(opened, bson=bson)
+            lines = stream.observer = StreamLog(opened, bson=bson)
             lines.tell_opened()
             try:
                 await _until_gone(receive, sending)

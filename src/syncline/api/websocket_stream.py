@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from syncline.api.answers import RouteNotFound
 from syncline.api.rsocket_payloads import STREAM_PATH, decode_request, decode_route
-from syncline.api.stream_log import StreamLog
+from syncline.api.stream_log import StreamLog, tells_each_checkpoint
 from syncline.api.stream_registry import OpenStream as OpenStreamEntry
 from syncline.api.stream_registry import StreamRegistry
 from syncline.auth.verifier import TokenVerifier, VerifiedToken
@@ -178,11 +178,12 @@ class StreamRun:
             expires_at_s=token.expires_at_s,
             line_format=LineFormat.BSON,
             keepalives=False,
+            tells_each_checkpoint=tells_each_checkpoint(),
         )
         return stream, self._register(request, token), token.expires_at_s
 
     async def _send_lines(self, stream: SyncStream, registered: OpenStreamEntry, expires_at_s: float) -> None:
-        told = StreamLog(registered, bson=True)
+        told = stream.observer = StreamLog(registered, bson=True)
         bursts = stream.bursts()
         lines: list[bytes] = []  # of the burst under way, the last one first; an idle stream keeps none
         is_open = False

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from syncline.auth.claims import ClaimRules
 from syncline.auth.jwk import VerificationKey
 from syncline.auth.jwks_document import JwksFailed, read_key_set
-from syncline.auth.jwks_download import JwksDownload
 from syncline.auth.jwks_uri import masked_uri, parse_jwks_uri
 from syncline.errors import KeysUnavailable
 
@@ -52,7 +51,11 @@ class JwksCache:
     ) -> None:
         parsed = parse_jwks_uri(uri)
         self._masked_uri = masked_uri(parsed)
-        self._download = download or JwksDownload(parsed)
+        if download is None:
+            from syncline.auth.jwks_download import JwksDownload  # an HTTP client: slow to import, and not everybody's
+
+            download = JwksDownload(parsed)
+        self._download = download
         self._rules = rules
         self._clock = clock
         self._wait_s = wait_s

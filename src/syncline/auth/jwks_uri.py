@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from yarl import URL
+from typing import TYPE_CHECKING
 
 from syncline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from yarl import URL
 
 __all__ = ["masked_uri", "parse_jwks_uri"]
 
@@ -13,6 +16,8 @@ _HINT = "https://auth.example.com/.well-known/jwks.json"
 
 def parse_jwks_uri(text: str) -> URL:
     """The URI. Raises ConfigError with PSYNC_S3103 for a scheme that is not http(s), PSYNC_S3102 for what is no URI; never shows it."""
+    from yarl import URL  # not everybody has such a URI
+
     try:
         uri = URL(text.strip())
     except ValueError:

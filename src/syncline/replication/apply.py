@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import cast
+from typing import NamedTuple, cast
 
 from syncline.failpoints import failpoint
 from syncline.protocol.bucket_names import SyncValue
@@ -42,7 +42,7 @@ from syncline.storage.model import (
 from syncline.sync_config.evaluation.values import EvaluationError
 from syncline.sync_config.plan import RowEvaluation, RowEvaluator, SyncPlan
 
-__all__ = ["ChangeApplier", "TableNeedsCopy"]
+__all__ = ["ChangeApplier", "Flushed", "TableNeedsCopy"]
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +95,14 @@ class FollowedTable:
         return row_key(self.key_prefix, [row[index] for index in self.key_indexes])
 
 
+class Flushed(NamedTuple):
+    """What was handed to storage since the start, for the log."""
+
+    flushes: int
+    operations: int
+    data_bytes: int  # of rows, before they are stored
+
+
 Evaluated = tuple[tuple[SyncValue, ...], RowEvaluation]
 """A complete row and what it contributes."""
 
@@ -120,6 +128,7 @@ class ChangeApplier:
         self._offered: dict[tuple[int, bytes], tuple[SyncValue, ...]] = {}
         self.copied_beside: set[int] = set()  # relation ids; where a value is left out, the source was asked (`offer`)
         self.rows_applied = 0  # source rows since the start, for metrics and logs
+        self.flushed = Flushed(0, 0, 0)
         self.row_errors = 0  # rows that a query could not evaluate
 
     def follow(self, relation: Relation, stored: StoredTable) -> FollowedTable:
@@ -213,6 +222,8 @@ class ChangeApplier:
         """Write what is pending. It stays invisible until the caller commits."""
         if self._batch:
             self._writer.flush(self._version.number, self._batch)
+            flushes, operations, data_bytes = self.flushed
+            self.flushed = Flushed(flushes + 1, operations + len(self._batch.ops), data_bytes + self._batch_bytes)
             self._overlay.update(self._batch.rows)
             self._batch = FlushBatch()
         self._batch_rows = 0

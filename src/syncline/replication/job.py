@@ -37,6 +37,7 @@ from syncline.replication.limits import (
     SLOT_BUDGET_TOLD,
     SLOT_INTERVAL_S,
 )
+from syncline.replication.replicated_log import ReplicatedLog
 from syncline.replication.source import (
     Marker,
     Relation,
@@ -116,6 +117,7 @@ class ReplicationJob:
         self._committed = ""
         self._compactor: Compactor | None = None  # of the version that is replicated
         self._beside: BesideCopier | None = None  # of the stream at hand
+        self._told: ReplicatedLog | None = None  # of the version that is replicated
         self._ended = deque[int](maxlen=BESIDE_TRANSACTIONS_MAX)  # transactions that streams brought
         self._snapshot_done = False
         self._streaming = asyncio.Event()
@@ -152,6 +154,7 @@ class ReplicationJob:
         self._troubles.begin(version)
         self._snapshot_done = version.snapshot_done
         applier = ChangeApplier(self._writer, version, self._plan)
+        self._told = ReplicatedLog(version, lambda: applier.flushed)
         tables = SourceTables(self._writer, version.number, applier)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -206,6 +209,8 @@ class ReplicationJob:
     ) -> None:
         self.status.phase = "streaming"
         tables.stream_begins()
+        if self._told is not None:
+            self._told.stream_begins()
         after = self._writer.position(version.number)
         # Positions of the run before may be another source's; and a new walsender has to be told anew.
         self._committed, self._acknowledged = after, ""
@@ -276,6 +281,8 @@ class ReplicationJob:
         ends = [event for event in events if isinstance(event, TransactionEnd)]
         rows = sum(isinstance(event, RowChange) for event in events)
         self._metrics.replicated(rows=rows, transactions=len(ends))
+        if self._told is not None:
+            self._told.count(rows=rows, transactions=len(ends))
         if ends:
             self._metrics.lag(time.time() - ends[-1].commit_time_ms / 1000)
         elif not rows:
@@ -292,13 +299,20 @@ class ReplicationJob:
             self._beside.reach(position)
         if tables.is_whole:
             self._commit(version, position)
+        elif self._told is not None:
+            self._told.held_back(position, "a table is copied again first", now_s=time.monotonic())
         self._settle(version, tables, position)
 
     def _commit(self, version: Version, position: str) -> None:
         checkpoint = self._writer.commit(version.number, position)
         self._committed = position
         self._versions.reached(version.number, position)
-        if checkpoint is not None:
+        told = self._told
+        assert told is not None, "a version is replicated"
+        if checkpoint is None:
+            told.held_back(position, "the copies of its tables end later", now_s=time.monotonic())
+        else:
+            told.visible(checkpoint)
             failpoint("after-commit-before-notify")
             if self._compactor is not None:
                 self._compactor.note_checkpoint(checkpoint)
@@ -334,6 +348,8 @@ class ReplicationJob:
             self.status.touched_s = time.time()
             self._acknowledge()
             now_s = time.monotonic()
+            if self._told is not None:
+                self._told.tell(self._committed, now_s=now_s)
             if self._streaming.is_set() and now_s - self._last_heartbeat_s >= self._heartbeat_interval_s:
                 self._last_heartbeat_s = now_s
                 await self._source.emit_marker()

@@ -16,6 +16,7 @@ __all__ = [
     "FLUSH_ROWS_MAX",
     "HEARTBEAT_INTERVAL_S",
     "PUBLICATION_INTERVAL_S",
+    "REPLICATED_TOLD_INTERVAL_S",
     "RETRY_DELAY_MAX_S",
     "RETRY_DELAY_MIN_S",
     "RETRY_REFUSED_S",
@@ -49,6 +50,7 @@ ROW_BYTES_MAX = (
     15 * 1024 * 1024
 )  # bytes of a row's JSON: clients take no larger one, so it is left out and reported (PSYNC_S1002)
 COPY_TOLD_INTERVAL_S = 5.0  # seconds between two lines of the log about the same copy
+REPLICATED_TOLD_INTERVAL_S = 5.0  # seconds between two lines of the log about what was replicated
 ERROR_TOLD_INTERVAL_S = 60.0  # seconds until an error that stays the same is logged again
 HEARTBEAT_INTERVAL_S = 60.0  # seconds between markers on a source where nobody writes: its slot has to advance
 PUBLICATION_INTERVAL_S = 10.0  # seconds between two looks at the publication; the stream says nothing of what left it

@@ -50,6 +50,7 @@ class VersionChooser:
         self._status = status
         self._wait_told_s = -math.inf  # when we said what a slot waits for
         self._reached: dict[int, str] = {}  # by version, what this process has made visible
+        self._without_slot = 0  # the version for which this process could not make a slot yet: nothing of it was copied
 
     async def choose(self) -> Version:
         """The version to go on with, or a new one; versions that are out of use are dropped with their slots."""
@@ -59,6 +60,8 @@ class VersionChooser:
             reason = await self._unfit(version, identity)
             if not reason:
                 chosen = version
+            elif version.state is VersionState.STOPPED:
+                await self._source.drop_slot(version.slot_name)  # it may be that a new one has no room yet
             elif version.state is not VersionState.ACTIVE:
                 log.info("Version %d is dropped: %s", version.number, reason, extra={"event": "replication.stop"})
                 self._writer.stop_version(version.number)
@@ -69,7 +72,10 @@ class VersionChooser:
                 )
                 self._writer.record_error(version.number, f"{BEING_REPLACED}{reason}")
         await self._name_orphaned_slots()
-        return chosen or await self._start(identity)
+        version = chosen or await self._start(identity)
+        if version.number == self._without_slot:
+            await self._make_slot(version)
+        return version
 
     def reached(self, number: int, position: str) -> None:
         """The version is visible up to here. A storage that knows of less later was set back, and clients are ahead of it."""
@@ -116,7 +122,8 @@ class VersionChooser:
             return "the sync config was deployed again"
         if version.source_identity != identity:
             return "the source is another database, or was restored"
-        if await self._source.slot_state(version.slot_name) is not SlotState.VALID:
+        slot = await self._source.slot_state(version.slot_name)
+        if slot is not SlotState.VALID and not (slot is SlotState.MISSING and version.number == self._without_slot):
             return "[PSYNC_S1146] its replication slot is gone"
         position = self._writer.position(version.number)
         if position < self._reached.get(version.number, ""):
@@ -126,7 +133,7 @@ class VersionChooser:
         return ""
 
     async def _start(self, identity: str) -> Version:
-        """Make a version and its slot. Its tables are recorded before the slot is made: what is altered from then on shows."""
+        """Make a version, without its slot. Its tables are recorded before that is made: what is altered from then on shows."""
         relations = await self._source.relations(self._patterns)
         highest = self._writer.highest_version_number()
         number = self._number  # who deployed was told the name of its slot
@@ -139,15 +146,22 @@ class VersionChooser:
             number, sync_config=self._sync_config, slot_name=slot_name, source_identity=identity
         )
         SourceTables(self._writer, number, ChangeApplier(self._writer, version, self._plan)).add(relations)
+        self._without_slot = number
         failpoint("after-version-before-slot")
+        return version
+
+    async def _make_slot(self, version: Version) -> None:
+        """A source that refuses is asked again: the same version then goes on, under the number that was told."""
         self._status.phase = "creating the replication slot"
-        await self._source.create_slot(slot_name, tell=lambda text: self._tell_wait(version, text))
+        if await self._source.slot_state(version.slot_name) is SlotState.MISSING:
+            await self._source.create_slot(version.slot_name, tell=lambda text: self._tell_wait(version, text))
+        self._without_slot = 0
         failpoint("after-slot-before-snapshot")
+        number, slot_name = version.number, version.slot_name
         self._writer.record_error(number, "")
         log.info(
             "New version %d with slot %s", number, slot_name, extra={"event": "replication.version", "version": number}
         )
-        return version
 
     def _tell_wait(self, version: Version, text: str) -> None:
         self._status.phase = f"creating the replication slot. {text}"

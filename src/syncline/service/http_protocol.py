@@ -11,9 +11,8 @@ this, so that these are the limits for everybody who can connect.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from syncline.api.limits import BODY_BYTES_MAX
 
@@ -98,9 +97,9 @@ class StreamHttpProtocol(HttpToolsProtocol):
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
-        cycle: Any = self.cycle  # of the newest request whose head is there; None before the first
+        cycle = self._newest_cycle
         is_answered = cycle is not None and cycle.response_complete
-        is_free = (cycle is None or is_answered) if self._in_head else not cycle.response_started
+        is_free = cycle is None or (is_answered if self._in_head else not cycle.response_started)
         if is_free and self._received_bytes:
             self.transport.write(b"HTTP/1.1 " + status + b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
         if (is_free or is_answered) and self.transport.can_write_eof():  # TLS cannot close one side
@@ -108,11 +107,17 @@ class StreamHttpProtocol(HttpToolsProtocol):
         else:
             self.transport.close()
 
+    @property
+    def _newest_cycle(self) -> RequestResponseCycle | None:
+        """Of the newest request whose head is there; None before the first, which the library's types do not say."""
+        return self.cycle
+
     def _linger(self) -> None:
         """End the sending side; close when the client has had the time to read what was said."""
-        if self.cycle is not None:
-            self.cycle.disconnected = True  # whatever the app still says goes nowhere
-            self.cycle.message_event.set()
+        cycle = self._newest_cycle
+        if cycle is not None:
+            cycle.disconnected = True  # whatever the app still says goes nowhere
+            cycle.message_event.set()
         self.transport.write_eof()
         self.transport.resume_reading()
         self._timer = self.loop.call_later(LINGER_S, self.transport.close)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-
-from yarl import URL
+from typing import TYPE_CHECKING
 
 from syncline.auth.addresses import AddressRules, read_address_rules
 from syncline.auth.claims import ClaimRules
 from syncline.auth.jwks import JwksCache
-from syncline.auth.jwks_download import JwksDownload
 from syncline.auth.jwks_uri import parse_jwks_uri
 from syncline.auth.keys import KeySource, StaticKeys
 from syncline.auth.revocation import RevocationList
@@ -21,9 +19,18 @@ from syncline.service.settings import ClientAuthSettings
 
 __all__ = ["make_verifier"]
 
+if TYPE_CHECKING:
+    from yarl import URL
+
+    MakeDownload = Callable[[URL, AddressRules], Callable[[], Awaitable[bytes]]]
+
 log = logging.getLogger(__name__)
 
-MakeDownload = Callable[[URL, AddressRules], Callable[[], Awaitable[bytes]]]
+
+def _http_download(uri: URL, addresses: AddressRules) -> Callable[[], Awaitable[bytes]]:
+    from syncline.auth.jwks_download import JwksDownload  # an HTTP client: a fifth of all imports, and not everybody's
+
+    return JwksDownload(uri, addresses=addresses)
 
 
 def make_verifier(
@@ -32,7 +39,7 @@ def make_verifier(
     *,
     source_host: str | None = None,
     revocations: RevocationList | None = None,
-    make_download: MakeDownload = lambda uri, addresses: JwksDownload(uri, addresses=addresses),
+    make_download: MakeDownload = _http_download,
 ) -> TokenVerifier:
     """The verifier of this configuration. Call in the event loop that serves requests: keys are fetched from now on.
 

@@ -11,7 +11,7 @@ from syncline.service.settings import LoggingSettings
 __all__ = ["LEVELS", "LogConfig", "check_logging"]
 
 LEVELS = {"error": 40, "warn": 30, "info": 20, "http": 17, "verbose": 15, "debug": 10, "silly": 5}
-"""The reference's names of levels, as numbers of `logging`. Nothing is logged between info and debug at present."""
+"""The reference's names of levels, as numbers of `logging`. `verbose` tells every checkpoint of every stream."""
 FORMATS = ("text", "json")
 
 

@@ -6,6 +6,7 @@ for failures `name`, `stack`, `errorData`, `is_service_error`.
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 import sys
@@ -118,9 +119,21 @@ def _error_fields(error: BaseException, stack: str) -> dict[str, Any]:
 
 
 def _level(record: logging.LogRecord) -> str:
+    return _level_name(record.levelno)
+
+
+@functools.cache  # few levels, and a line of the log for each stream that is opened
+def _level_name(level: int) -> str:
     """The reference's name of a level: `warn`, not `warning`."""
-    return next((name for number, name in _LEVEL_NAMES if record.levelno >= number), "silly")
+    return next((name for number, name in _LEVEL_NAMES if level >= number), "silly")
 
 
 def _time(record: logging.LogRecord) -> str:
-    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    ms = int(record.created * 1000)
+    return f"{_second(ms // 1000)}.{ms % 1000:03}Z"
+
+
+@functools.lru_cache(maxsize=2)  # lines come in the order of their times
+def _second(seconds: int) -> str:
+    """A second since 1970 as the log writes it."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]

@@ -1,19 +1,23 @@
 """What a process does of the service's work (service config reference, 3): `syncline start -r …`, or PS_RUNNER_TYPE.
 
-And how many processes there are: `--workers`, or SYNCLINE_WORKERS (ours).
+And how many processes there are: `--workers`, or SYNCLINE_WORKERS (ours); and when one of them counts as hanging:
+SYNCLINE_HANG_TIMEOUT_S (ours).
 """
 
 from __future__ import annotations
 
 import enum
+import math
 import os
 from collections.abc import Mapping
 
 from syncline.errors import ConfigError
+from syncline.service.supervisor_plan import HANG_TIMEOUT_S
 
-__all__ = ["WORKERS_MAX", "Role", "parse_role", "parse_workers"]
+__all__ = ["HANG_TIMEOUT_MIN_S", "WORKERS_MAX", "Role", "parse_hang_timeout", "parse_role", "parse_workers"]
 
 WORKERS_MAX = 64  # workers of one service: each is a process with connections of its own to storage
+HANG_TIMEOUT_MIN_S = 3.0  # seconds: below this, a busy machine looks like a hanging process
 
 
 class Role(enum.StrEnum):
@@ -59,6 +63,23 @@ def parse_workers(option: int | None, environment: Mapping[str, str]) -> int:
             hint="Give --workers or SYNCLINE_WORKERS a number. 0 has the whole service run in one process.",
         )
     return int(text)
+
+
+def parse_hang_timeout(environment: Mapping[str, str]) -> float:
+    """Seconds without a sign of life after which a process of the service is killed and started again. Raises ConfigError."""
+    text = environment.get("SYNCLINE_HANG_TIMEOUT_S", "")
+    if not text:
+        return HANG_TIMEOUT_S
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= HANG_TIMEOUT_MIN_S:
+        raise ConfigError(
+            f"SYNCLINE_HANG_TIMEOUT_S is {text!r}; it must be a number of seconds from {HANG_TIMEOUT_MIN_S:g} on.",
+            hint="`inf` never kills a process that hangs.",
+        )
+    return seconds
 
 
 def _cores() -> int:

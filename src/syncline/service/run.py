@@ -12,6 +12,7 @@ import os
 import signal
 import uuid
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from syncline import __version__
 from syncline.api.probes import ProbeFiles
@@ -19,11 +20,13 @@ from syncline.service.config import ConfigSources, ServiceConfig
 from syncline.service.event_loop import run_in_loop
 from syncline.service.exit_codes import EXIT_FAILED, EXIT_FATAL, EXIT_OK, exit_code_of
 from syncline.service.loading import load_for_command
-from syncline.service.metrics import MetricsExporter, ServiceInfo
-from syncline.service.roles import Role, parse_role, parse_workers
+from syncline.service.roles import Role, parse_hang_timeout, parse_role, parse_workers
 from syncline.service.supervisor import Birth, Supervisor
 from syncline.service.wiring import Service
 from syncline.service.worker import log_refusal, run_worker
+
+if TYPE_CHECKING:
+    from syncline.service.metrics import MetricsExporter
 
 __all__ = ["run_service"]
 
@@ -69,7 +72,12 @@ def _run_tree(config: ServiceConfig, role: Role, workers: int, sources: ConfigSo
     """The supervisor's life; in a forked child, `births` says what to do."""
     exporter = _exporter(config) if config.prometheus_port is not None else None
     supervisor = Supervisor(
-        config, role=role, workers=workers, reload=lambda: load_for_command(sources), exporter=exporter
+        config,
+        role=role,
+        workers=workers,
+        reload=lambda: load_for_command(sources),
+        exporter=exporter,
+        hang_timeout_s=parse_hang_timeout(os.environ),
     )
     outcome = supervisor.run()
     if isinstance(outcome, Birth):
@@ -133,6 +141,8 @@ def _serve_metrics(service: Service, config: ServiceConfig, port: int, closing: 
 
 
 def _exporter(config: ServiceConfig, refresh: Callable[[MetricsExporter], None] = lambda _: None) -> MetricsExporter:
+    from syncline.service.metrics import MetricsExporter, ServiceInfo  # with the library of metrics, which few need
+
     storage = config.settings.storage
     info = ServiceInfo(
         version=__version__,

@@ -19,12 +19,12 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from syncline.api.probes import ProbeFiles, Probes
 from syncline.errors import SynclineError
 from syncline.service.config import ServiceConfig
 from syncline.service.listening import reserve_port
-from syncline.service.metrics import MetricsExporter
 from syncline.service.roles import Role
 from syncline.service.supervisor_messages import (
     Alive,
@@ -39,8 +39,20 @@ from syncline.service.supervisor_messages import (
     Started,
     Stop,
 )
-from syncline.service.supervisor_metrics import MetricsPort
-from syncline.service.supervisor_plan import Finish, Kill, Part, Say, StartChild, SupervisorPlan, TellStop
+from syncline.service.supervisor_plan import (
+    HANG_TIMEOUT_S,
+    Finish,
+    Kill,
+    Part,
+    Say,
+    StartChild,
+    SupervisorPlan,
+    TellStop,
+)
+
+if TYPE_CHECKING:
+    from syncline.service.metrics import MetricsExporter
+    from syncline.service.supervisor_metrics import MetricsPort
 
 __all__ = ["Birth", "Supervisor"]
 
@@ -87,10 +99,11 @@ class Supervisor:
         workers: int,
         reload: Callable[[], ServiceConfig],
         exporter: MetricsExporter | None = None,
+        hang_timeout_s: float = HANG_TIMEOUT_S,
     ) -> None:
         self._config = config
         self._reload = reload
-        self._plan = SupervisorPlan(replicates=role.replicates, workers=workers)
+        self._plan = SupervisorPlan(replicates=role.replicates, workers=workers, hang_timeout_s=hang_timeout_s)
         self._children: dict[int, _Child] = {}
         self._touched_s: dict[str, float] = {}  # by place, also of one whose child is being started again
         self._replication: Replication | None = None
@@ -108,6 +121,8 @@ class Supervisor:
         """Run until the service has ended; its exit code. In a child: what it is to do. Raises ConfigError."""
         self._listen_to_signals()
         if self._exporter is not None and self._config.prometheus_port is not None:
+            from syncline.service.supervisor_metrics import MetricsPort  # with the library of metrics, which few need
+
             self._metrics_port = MetricsPort(self._exporter.registry, self._selector)
             self._metrics_port.listen(self._config.host, self._config.prometheus_port)
         if self._probe_files is not None:
@@ -202,6 +217,8 @@ class Supervisor:
                     if worker.part is Part.WORKER:
                         self._send(other, message)
             case Alive():
+                if child.alive is None or message.touched_s > child.alive.touched_s:
+                    self._plan.alive(number, time.monotonic())
                 child.alive = message
                 self._touched_s[child.name] = message.touched_s
                 if message.replication is not None:

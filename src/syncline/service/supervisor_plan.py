@@ -2,6 +2,7 @@
 
 - Start: the replicator first, for it brings the storage up to date; workers when it has started.
 - End: a process that ends unasked is started again after a delay that doubles; many ends in a row are a crash loop, which is told.
+- Hang: a process that ran and shows no sign of life any more is killed, which is an end as any other.
 - First start: a process that gives up before it ever ran ends the service with its exit code: the configuration cannot be used.
 - Roll: workers are replaced one after the other; the new one serves before the old one is stopped.
 - Stop: everybody is told; whoever is still there at the deadline is killed.
@@ -11,11 +12,13 @@ from __future__ import annotations
 
 import enum
 import logging
+import math
 from collections import deque
 from dataclasses import dataclass
 
 __all__ = [
     "CRASH_LOOP_ENDS",
+    "HANG_TIMEOUT_S",
     "RESTART_DELAY_MAX_S",
     "RESTART_DELAY_MIN_S",
     "STABLE_AFTER_S",
@@ -34,6 +37,12 @@ RESTART_DELAY_MIN_S = 0.1  # seconds until a process is started again that ran w
 RESTART_DELAY_MAX_S = 10.0  # seconds: each end in a row doubles the delay up to here
 STABLE_AFTER_S = 30.0  # seconds after which a process has run well: an end then is no part of a loop
 CRASH_LOOP_ENDS = 5  # ends in a row that are told as a crash loop
+HANG_TIMEOUT_S = 60.0
+"""Seconds without a sign of life, which come each second, after which a process that ran hangs. Longer than any step of storage takes on
+a disk that answers; the liveness probe is red long before, and whoever watches it may act sooner."""
+LATE_STEP_S = (
+    5.0  # seconds between two steps, of which there is one each second, from which on it was us who stood still
+)
 STOP_TIMEOUT_S = 12.0  # seconds that a process gets to end streams and close storage before it is killed
 
 
@@ -102,15 +111,18 @@ class _Child:
     place: _Place
     since_s: float
     running: bool = False
+    alive_s: float = 0.0  # its newest sign of life
     stopping: bool = False
     kill_at_s: float | None = None
     replaces: int | None = None  # the child whose place it takes once it runs
 
 
 class SupervisorPlan:
-    """Decides for one replicator, if `replicates`, and `workers` workers. Hand it every event, then ask `step`."""
+    """Decides for one replicator, if `replicates`, and `workers` workers. Hand it every event, then ask `step`, each second at least."""
 
-    def __init__(self, *, replicates: bool, workers: int) -> None:
+    def __init__(self, *, replicates: bool, workers: int, hang_timeout_s: float = HANG_TIMEOUT_S) -> None:
+        self._hang_timeout_s = hang_timeout_s
+        self._stepped_s: float | None = None
         self._places = [_Place("replicator", Part.REPLICATOR)] if replicates else []
         self._places += [_Place(f"worker-{number}", Part.WORKER) for number in range(1, workers + 1)]
         self._children: dict[int, _Child] = {}
@@ -130,6 +142,7 @@ class SupervisorPlan:
         """What is to be done now."""
         instructions: list[Instruction] = [*self._said]
         self._said.clear()
+        self._make_up_for_standstill(now_s)
         if self._stopping:
             instructions += [
                 self._tell_stop(number, now_s) for number, child in self._children.items() if not child.stopping
@@ -138,6 +151,10 @@ class SupervisorPlan:
             instructions += self._starts(now_s)
             instructions += self._rolled(now_s)
         for number, child in self._children.items():
+            if child.running and not child.stopping and now_s - child.alive_s >= self._hang_timeout_s:
+                child.alive_s = math.inf  # it is told once
+                text = f"{child.place.name} has shown no sign of life for {self._hang_timeout_s:g} s and is killed"
+                instructions += [Say(logging.ERROR, "service.child_hangs", text), Kill(number)]
             if child.kill_at_s is not None and child.kill_at_s <= now_s:
                 child.kill_at_s = None
                 text = f"{child.place.name} has not ended within {STOP_TIMEOUT_S:.0f} s and is killed"
@@ -159,10 +176,16 @@ class SupervisorPlan:
         if child is None or child.running:
             return
         child.running = True
-        child.since_s = now_s
+        child.since_s = child.alive_s = now_s
         child.place.has_run = True
         if child.place.part is Part.REPLICATOR:
             self._storage_ready = True
+
+    def alive(self, number: int, now_s: float) -> None:
+        """A sign of life: the child's event loop turns, and in the replicator that of replication."""
+        child = self._children.get(number)
+        if child is not None:
+            child.alive_s = max(child.alive_s, now_s)
 
     def ended(self, number: int, code: int, now_s: float) -> None:
         """The child is gone; a negative code is the signal that ended it."""
@@ -196,6 +219,14 @@ class SupervisorPlan:
             if child.place.part is Part.WORKER and child.running and not child.stopping
         )
         self._say(logging.INFO, "service.roll", f"Replacing {len(self._to_roll)} workers, one after the other")
+
+    def _make_up_for_standstill(self, now_s: float) -> None:
+        """Where this process itself stood still, signs of life wait to be heard: nobody hangs for that."""
+        late_s = now_s - self._stepped_s if self._stepped_s is not None else 0.0
+        self._stepped_s = now_s
+        if late_s >= LATE_STEP_S:
+            for child in self._children.values():
+                child.alive_s += late_s
 
     def _may_start(self, place: _Place) -> bool:
         return place.start_at_s is not None and (place.part is Part.REPLICATOR or self._storage_ready)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import orjson
@@ -19,7 +19,7 @@ from syncline.protocol.lines import Line, encode_line
 from syncline.protocol.ops import OpType, to_signed32
 from syncline.storage.model import OP_CODES, OpChunk, StoredOp
 
-__all__ = ["EncodedChunk", "OpsForm", "encode_chunk", "encode_data_line", "encode_stream_line", "ops_form"]
+__all__ = ["EncodedChunk", "OpCounts", "OpsForm", "encode_chunk", "encode_data_line", "encode_stream_line", "ops_form"]
 
 
 _INT32_MAX = 2**31 - 1
@@ -40,6 +40,15 @@ def ops_form(line_format: LineFormat, *, raw_data: bool) -> OpsForm:
     return OpsForm.RAW_JSON if raw_data else OpsForm.NESTED_JSON
 
 
+class OpCounts(NamedTuple):
+    """How many operations of each kind."""
+
+    put: int
+    remove: int
+    move: int
+    clear: int
+
+
 @dataclass(frozen=True, slots=True)
 class EncodedChunk:
     """Consecutive operations of one bucket with op ids in (`after`, `next_after`], ready to be put into a line."""
@@ -50,6 +59,7 @@ class EncodedChunk:
     has_more: bool
     ops: bytes  # the array of operations in one form
     op_count: int
+    counts: OpCounts | None  # of each kind; None where all are PUT, as nearly always
     newest_target: int  # the newest op that one of these gave way to (compaction); 0 where none did
 
 
@@ -75,6 +85,7 @@ class _Tombstone(msgspec.Struct, gc=False):
 
 _encode = msgspec.json.Encoder().encode
 _PUT, _REMOVE, _CLEAR = OP_CODES[OpType.PUT], OP_CODES[OpType.REMOVE], OP_CODES[OpType.CLEAR]
+_MOVE = OP_CODES[OpType.MOVE]
 
 
 def encode_chunk(chunk: OpChunk, form: OpsForm) -> EncodedChunk:
@@ -87,9 +98,20 @@ def encode_chunk(chunk: OpChunk, form: OpsForm) -> EncodedChunk:
             ops = _encode([_nested(entry) for entry in _json_entries(rows)])
         case OpsForm.BSON:
             ops = bson_array(_bson_entries(rows))
+    counts = _counts(rows)
+    # Only a MOVE or a CLEAR gave way to another: most chunks have none, and are not looked through.
+    newest_target = chunk.newest_target if counts is not None else 0
     return EncodedChunk(
-        chunk.bucket, chunk.after, chunk.next_after, chunk.has_more, ops, chunk.op_count, chunk.newest_target
+        chunk.bucket, chunk.after, chunk.next_after, chunk.has_more, ops, len(rows), counts, newest_target
     )
+
+
+def _counts(rows: Sequence[StoredOp]) -> OpCounts | None:
+    kinds = [row[1] for row in rows]
+    puts = kinds.count(_PUT)
+    if puts == len(kinds):
+        return None
+    return OpCounts(puts, kinds.count(_REMOVE), kinds.count(_MOVE), kinds.count(_CLEAR))
 
 
 def encode_data_line(chunk: EncodedChunk, form: OpsForm) -> bytes:

@@ -195,6 +195,11 @@ class SyncSession:
         return frozenset(self._state.buckets) if self._state else frozenset()
 
     @property
+    def parameter_results(self) -> int:
+        """How many rows of lookups the buckets rest on."""
+        return self._state.resolved.parameter_results if self._state else 0
+
+    @property
     def lookups(self) -> frozenset[str]:
         """Lookups whose changes concern this session."""
         return self._state.resolved.lookups if self._state else frozenset()

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from syncline.protocol.line_formats import LineFormat
 from syncline.protocol.requests import StreamRequest
 from syncline.storage.base import StorageReader, WriteCheckpoints
 from syncline.storage.model import OpChunk
+from syncline.sync.checkpoint_report import CheckpointObserver, CheckpointTeller, StreamTotals
 from syncline.sync.checkpoint_watcher import CheckpointWatcher, Inbox, ServedVersion
 from syncline.sync.chunk_source import ChunkSource, is_small
 from syncline.sync.encoding import EncodedChunk, encode_chunk, encode_data_line, encode_stream_line, ops_form
@@ -93,7 +94,8 @@ class SyncStream:
     """One client's stream as an iterator of encoded lines.
 
     `expires_at_s` is the token's end in seconds since 1970; `keepalives` is false where the transport has its own. Errors that the
-    client should see as an answer (no active config, too many buckets) are raised before the first line.
+    client should see as an answer (no active config, too many buckets) are raised before the first line. An `observer`, set before the
+    first burst is taken in, hears of the first checkpoint, or of each where `tells_each_checkpoint` says so.
     """
 
     __slots__ = (
@@ -105,10 +107,11 @@ class SyncStream:
         "_served",
         "_session",
         "_subscriptions",
+        "_teller",
         "_user_key",
-        "bytes_made",
         "end_reason",
-        "operations_sent",
+        "observer",
+        "totals",
     )
 
     def __init__(
@@ -120,6 +123,7 @@ class SyncStream:
         expires_at_s: float,
         line_format: LineFormat = LineFormat.NDJSON,
         keepalives: bool = True,
+        tells_each_checkpoint: bool = False,
     ) -> None:
         self._context = context
         self._connection = connection
@@ -136,9 +140,15 @@ class SyncStream:
             keepalives=keepalives,
             jitter=_jitter(),
         )
-        self.operations_sent = 0
-        self.bytes_made = 0  # of lines, before compression
+        self._teller: CheckpointTeller | None = CheckpointTeller(each=tells_each_checkpoint, now_s=time.monotonic())
+        self.observer: CheckpointObserver | None = None
+        self.totals = StreamTotals()
         self.end_reason = ""
+
+    @property
+    def operations_sent(self) -> int:
+        """Operations in all data lines so far."""
+        return self.totals.operation_count
 
     async def lines(self) -> AsyncGenerator[bytes]:
         """Encoded lines one at a time, until the stream ends or the caller closes the generator."""
@@ -158,10 +168,9 @@ class SyncStream:
         """
         inbox = self._context.watcher.register(self._user_key)
         reading: asyncio.Task[SessionEvent] | None = None
-        opened = False
         lines: list[bytes] = []
         try:
-            instructions = self._session.receive(await self._read_view(inbox))
+            instructions = self._session.receive(await self._timed(self._read_view(inbox), for_view=True))
             while True:
                 wanted = _last_of(instructions := self._with_tick(instructions))
                 if isinstance(wanted, ReadChunks) and not is_small(wanted):
@@ -169,18 +178,23 @@ class SyncStream:
                     await asyncio.sleep(0)  # it is under way while the operations before it are encoded and sent
                 self._encode(instructions, lines)
                 instructions = []  # a stream that rests holds nothing of what it sent
-                # What a small reading brings goes out together with the lines before it; the first line opens the stream.
-                if lines and (reading is not None or not opened or not isinstance(wanted, ReadChunks | ReadView)):
-                    opened = True
+                # What a small reading brings goes out together with the lines before it.
+                if lines and (reading is not None or not isinstance(wanted, ReadChunks | ReadView)):
+                    yielded_s = time.monotonic() if self._teller is not None else 0.0
                     yield Burst(lines, rests=wanted is None)
                     lines = []
+                    if self._teller is not None:
+                        self._tell_observer(self._teller, yielded_s)
                 if isinstance(wanted, End):
                     self.end_reason = wanted.reason
                     return
                 if wanted is None:
                     instructions = self._session.receive(await self._next_event(inbox))
                 else:
-                    instructions = self._session.receive(await (reading or self._read(wanted, inbox)))
+                    # In one expression: what was read must not be kept by a name while the stream rests.
+                    instructions = self._session.receive(
+                        await self._timed(reading or self._read(wanted, inbox), for_view=isinstance(wanted, ReadView))
+                    )
                     reading = None
         finally:
             self._context.watcher.unregister(inbox)
@@ -190,26 +204,55 @@ class SyncStream:
 
     def _encode(self, instructions: list[Instruction], lines: list[bytes]) -> None:
         """Add the lines of all that is to be sent, and count them."""
-        lines_before, operations_before = len(lines), self.operations_sent
+        totals = self.totals
+        operations_before, bytes_before = totals.operation_count, totals.line_bytes
         self._add_lines(instructions, lines)
-        made = sum(map(len, lines[lines_before:]))
-        self.bytes_made += made
-        self._context.metrics.operations_synced(self.operations_sent - operations_before, made)
+        self._context.metrics.operations_synced(
+            totals.operation_count - operations_before, totals.line_bytes - bytes_before
+        )
 
     def _add_lines(self, instructions: list[Instruction], lines: list[bytes]) -> None:
+        totals = self.totals
         for instruction in instructions:
             match instruction:
                 case SendLine():
                     lines.append(encode_stream_line(instruction.line, self._line_format))
+                    totals.line_bytes += len(lines[-1])
+                    if self._teller is not None:
+                        session = self._session
+                        self._teller.made(
+                            instruction.line,
+                            totals,
+                            buckets=session.bucket_names,
+                            parameter_results=session.parameter_results,
+                        )
                 case SendChunk():
                     chunk = instruction.chunk
                     if isinstance(chunk, OpChunk):
                         chunk = encode_chunk(chunk, self._form)
                     assert isinstance(chunk, EncodedChunk)
-                    self.operations_sent += chunk.op_count
                     lines.append(encode_data_line(chunk, self._form))
+                    totals.line_bytes += len(lines[-1])
+                    totals.add_chunk(chunk)
                 case ReadChunks() | ReadView() | End():
                     return
+
+    async def _timed(self, event: Awaitable[SessionEvent], *, for_view: bool) -> SessionEvent:
+        """A reading, whose time is noted where there is somebody to tell."""
+        teller = self._teller
+        if teller is None:
+            return await event
+        began_s = time.monotonic()
+        found = await event
+        teller.waited(time.monotonic() - began_s, for_view=for_view)
+        return found
+
+    def _tell_observer(self, teller: CheckpointTeller, yielded_s: float) -> None:
+        """All lines since `yielded_s` were taken and sent."""
+        now_s = time.monotonic()
+        teller.sent(now_s - yielded_s, self.observer, now_s=now_s)
+        if teller.is_done:
+            self._teller = None  # an idle stream keeps nothing for it
 
     def _with_tick(self, instructions: list[Instruction]) -> list[Instruction]:
         """A long download must not outlive its token, nor starve its keepalives: before a reading, look at the clock."""

@@ -149,6 +149,7 @@ class ResolvedBuckets:
     buckets: tuple[ResolvedBucket, ...]
     lookups: frozenset[str]
     unknown_streams: tuple[str, ...] = ()
+    parameter_results: int = field(default=0, compare=False)  # rows found in lookups, as counted for the limit
 
 
 BucketQuery = Generator[Sequence[str], Mapping[str, Sequence[str]], ResolvedBuckets]

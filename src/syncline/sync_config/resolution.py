@@ -102,6 +102,7 @@ def resolve_buckets(
         tuple(ResolvedBucket(name, found.priority, tuple(found.reasons)) for name, found in session.buckets.items()),
         frozenset(session.answers),
         tuple(name for name in explicit if name not in known),
+        sum(session.results_by_stream.values()),
     )
 
 

@@ -301,6 +301,27 @@ def test_a_child_that_does_not_end_is_killed_at_the_deadline(make_service: MakeS
     assert "worker-1 has not ended within" in service.log
 
 
+@pytest.mark.parametrize("place", ["worker-1", "replicator"])
+def test_a_child_that_hangs_is_killed_and_changes_flow_again(
+    make_service: MakeService, source: ScratchDatabase, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setenv("SYNCLINE_HANG_TIMEOUT_S", "5")
+    service = make_service()
+    service.start(timeout_s=DEADLINE_S)
+    stuck = named_pid(service, place)
+    os.kill(stuck, signal.SIGSTOP)
+    service.wait_log(f"{place} has shown no sign of life for 5 s and is killed", DEADLINE_S)
+    service.wait_log(f"{place} was ended by signal 9", DEADLINE_S)
+    eventually_sync(lambda: named_pid(service, place) != stuck, timeout_s=DEADLINE_S)
+    insert(source, "a")
+    eventually_sync(lambda: service.log.count("Listening on") == (2 if place == "worker-1" else 1))
+    with open_stream(service.port) as stream:
+        stream.until("a")
+    eventually_sync(lambda: ask(service.port, "/probes/liveness")[0] == 200, timeout_s=DEADLINE_S)
+    assert service.stop() == 0
+    assert not is_running(stuck)
+
+
 def test_an_api_node_alone_has_workers_and_no_replicator(make_service: MakeService, source: ScratchDatabase) -> None:
     storage = {"type": "postgresql", "uri": source.dsn, "sslmode": "disable"}
     node = make_service("node", workers=2, storage=storage)

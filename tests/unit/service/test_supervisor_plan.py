@@ -10,6 +10,8 @@ import pytest
 
 from syncline.service.supervisor_plan import (
     CRASH_LOOP_ENDS,
+    HANG_TIMEOUT_S,
+    LATE_STEP_S,
     RESTART_DELAY_MAX_S,
     RESTART_DELAY_MIN_S,
     STABLE_AFTER_S,
@@ -176,6 +178,50 @@ def test_an_old_worker_that_is_stuck_is_killed_at_the_deadline() -> None:
     assert Kill(2) in plan.step(2.0 + STOP_TIMEOUT_S)
 
 
+def seconds_of(plan: SupervisorPlan, start_s: float, end_s: float, *, alive: tuple[int, ...]) -> list[Instruction]:
+    """What is done in a time in which these children show signs of life, each second."""
+    done: list[Instruction] = []
+    now_s = start_s
+    while now_s < end_s:
+        for number in alive:
+            plan.alive(number, now_s)
+        done += plan.step(now_s)
+        now_s += 1.0
+    return done
+
+
+def test_a_child_without_signs_of_life_is_killed_once_and_started_again() -> None:
+    plan = running(1)
+    assert seconds_of(plan, 0.0, HANG_TIMEOUT_S, alive=(1,)) == []
+    step = seconds_of(plan, HANG_TIMEOUT_S, HANG_TIMEOUT_S + 5, alive=(1,))
+    assert [one for one in step if isinstance(one, Kill)] == [Kill(2)]
+    assert events(step) == ["service.child_hangs"]
+    plan.ended(2, -signal.SIGKILL, HANG_TIMEOUT_S + 5)
+    assert names(seconds_of(plan, HANG_TIMEOUT_S + 6, HANG_TIMEOUT_S + 8, alive=(1,))) == ["worker-1"]
+
+
+def test_who_is_starting_or_is_told_to_stop_does_not_hang() -> None:
+    plan = SupervisorPlan(replicates=True, workers=1)
+    assert names(plan.step(0.0)) == ["replicator"]  # it migrates the storage, as long as that takes
+    assert seconds_of(plan, 1.0, 2 * HANG_TIMEOUT_S, alive=()) == []
+    assert STOP_TIMEOUT_S < HANG_TIMEOUT_S
+    stopping = running(1)
+    stopping.stop()
+    stopping.step(HANG_TIMEOUT_S - 1)
+    assert stopping.step(HANG_TIMEOUT_S + 1) == []
+
+
+def test_a_supervisor_that_stood_still_itself_kills_nobody_for_it() -> None:
+    plan = running(1)
+    seconds_of(plan, 0.0, 10.0, alive=(1, 2))
+    long_s = 10.0 * HANG_TIMEOUT_S
+    assert plan.step(10.0 + long_s) == []
+    assert seconds_of(plan, 10.0 + long_s, 10.0 + long_s + HANG_TIMEOUT_S - 2, alive=()) == []
+    kills = seconds_of(plan, 10.0 + long_s + HANG_TIMEOUT_S - 2, 10.0 + long_s + HANG_TIMEOUT_S + 2, alive=())
+    assert {one.child for one in kills if isinstance(one, Kill)} == {1, 2}
+    assert LATE_STEP_S < HANG_TIMEOUT_S
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_whatever_happens_every_place_has_one_child_in_the_end_and_a_stop_ends_all(seed: int) -> None:
     """Random ends, rolls and starts; then quiet; then a stop. Replay with the seed in the test's name."""
@@ -223,6 +269,7 @@ def test_whatever_happens_every_place_has_one_child_in_the_end_and_a_stop_ends_a
             plan.ended(number, 0, now_s)
         for number in alive:
             plan.started(number, now_s)
+            plan.alive(number, now_s)
         step()
     assert sorted(alive.values()) == ["replicator", "worker-1", "worker-2", "worker-3"]
     plan.stop()

@@ -8,7 +8,7 @@ ENTRY_BYTES = 100 + ENTRY_OVERHEAD_BYTES
 
 
 def encoded(bucket: str, after: int, next_after: int, *, has_more: bool = False, size: int = 100) -> EncodedChunk:
-    return EncodedChunk(bucket, after, next_after, has_more, b"x" * size, 1, 0)
+    return EncodedChunk(bucket, after, next_after, has_more, b"x" * size, 1, None, 0)
 
 
 def test_a_chunk_is_found_by_where_it_begins_and_by_its_form() -> None:

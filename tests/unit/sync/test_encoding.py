@@ -12,7 +12,7 @@ from syncline.protocol.line_formats import LineFormat
 from syncline.protocol.lines import CheckpointComplete, TokenExpiresIn
 from syncline.protocol.ops import OpType
 from syncline.storage.model import OP_CODES, OpChunk, OpRow, StoredOp, StoredOps
-from syncline.sync.encoding import OpsForm, encode_chunk, encode_data_line, encode_stream_line, ops_form
+from syncline.sync.encoding import OpCounts, OpsForm, encode_chunk, encode_data_line, encode_stream_line, ops_form
 
 _bson: Any = bson  # its stubs leave the types of buffers open
 PUT: StoredOp = (
@@ -104,6 +104,13 @@ def test_a_chunk_knows_how_many_operations_it_has_and_the_newest_that_one_gave_w
     assert (encoded.op_count, encoded.newest_target) == (3, 51)
     plain = [OpRow(41, OpType.PUT, "todos", "t1", 1, "k", "{}")]
     assert encode_chunk(OpChunk("1#a[]", 40, 41, False, plain), OpsForm.RAW_JSON).newest_target == 0
+
+
+def test_an_encoded_chunk_counts_the_kinds_where_they_are_not_all_the_same() -> None:
+    mixed = encode_chunk(OpChunk("1#a[]", 40, 44, False, StoredOps([PUT, REMOVE, MOVE, MOVE, CLEAR])), OpsForm.BSON)
+    assert (mixed.op_count, mixed.counts, mixed.newest_target) == (5, OpCounts(1, 1, 2, 1), 51)
+    usual = encode_chunk(OpChunk("1#a[]", 40, 41, False, StoredOps([PUT])), OpsForm.RAW_JSON)
+    assert (usual.op_count, usual.counts, usual.newest_target) == (1, None, 0)
 
 
 def test_stored_operations_are_op_rows_to_whoever_looks_at_one() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import typer
@@ -28,7 +29,9 @@ def start(
 ) -> None:
     """Run the sync service until it is told to stop."""
     with extra_needed("service"):
+        gc.disable()  # what is imported is no garbage: to look for some takes a tenth of the start
         from syncline.service.run import run_service
 
+        gc.enable()
         sources = config_sources(config, config_base64, sync_base64)
     raise typer.Exit(run_service(sources, runner_type=runner_type, workers=workers))
