@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
+from syncline.backend.changes import ChangeFeed, ChangesPage
 from syncline.backend.core import SyncBackend
 from syncline.backend.policies import TablePolicy
 from syncline.backend.tokens import AuthenticatedUser, BackendAuth
 
-__all__ = ["AuthenticatedUser", "BackendAuth", "SyncBackend", "TablePolicy"]
+__all__ = ["AuthenticatedUser", "BackendAuth", "ChangeFeed", "ChangesPage", "SyncBackend", "TablePolicy"]

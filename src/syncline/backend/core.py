@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping
 from typing import Literal
 
+from syncline.backend.changes import ChangeFeed
 from syncline.backend.limits import CLIENT_ID_CHARACTERS_MAX, NAME_CHARACTERS_SHOWN_MAX, RETRY_AFTER_MS
 from syncline.backend.persisters.base import CLIENT_FORKED, Persister, RetryLater, UploadIdentity, Write, WriteRefused
 from syncline.backend.policies import TablePolicy
@@ -34,7 +35,10 @@ log = logging.getLogger(__name__)
 
 
 class SyncBackend:
-    """Takes uploads for the tables that have a policy. `on_fatal` says what follows a refused transaction of a batch."""
+    """Takes uploads for the tables that have a policy. `on_fatal` says what follows a refused transaction of a batch.
+
+    `change_feed` is for devices that poll instead of opening a sync stream.
+    """
 
     def __init__(
         self,
@@ -43,6 +47,7 @@ class SyncBackend:
         auth: BackendAuth,
         tables: Mapping[str, TablePolicy],
         on_fatal: Literal["stop", "skip"] = "stop",
+        change_feed: ChangeFeed | None = None,
     ) -> None:
         if not tables:
             raise ConfigError(
@@ -51,6 +56,7 @@ class SyncBackend:
             )
         self.persister = persister
         self.auth = auth
+        self.change_feed = change_feed
         self._tables = dict(tables)
         self._on_fatal = on_fatal
 

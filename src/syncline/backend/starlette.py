@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from syncline.backend.changes import answer_changes
 from syncline.backend.core import SyncBackend
 from syncline.backend.limits import BODY_BYTES_MAX
 from syncline.backend.persisters.base import RetryLater
@@ -51,12 +52,15 @@ def _over_loopback(request: Request) -> bool:
 
 
 def backend_routes(backend: SyncBackend, *, current_user: CurrentUser) -> list[Route]:
-    """`POST /api/data`, `GET /api/auth/token`, `GET /api/auth/jwks` with its older names, `GET /api/powersync/config`."""
+    """`POST /api/data`, `GET /api/auth/token`, `GET /api/auth/jwks` with its older names, `GET /api/powersync/config`,
+    and for devices that poll `GET /api/powersync/sync`.
+    """
     handlers = _Handlers(backend, current_user)
     return [
         Route("/api/data", handlers.upload, methods=["POST"]),
         Route("/api/data/checkpoint", handlers.checkpoint, methods=["PUT"]),
         Route("/api/auth/token", handlers.token, methods=["GET"]),
+        Route("/api/powersync/sync", handlers.changes, methods=["GET"]),
         Route("/api/powersync/config", handlers.config, methods=["GET"]),
         *(
             Route(path, handlers.jwks, methods=["GET"])
@@ -99,6 +103,22 @@ class _Handlers:
         except RetryLater as exc:
             return _message(503, str(exc))
         return JSONResponse({"checkpoint": str(value)})
+
+    async def changes(self, request: Request) -> Response:
+        """A page of changes, where the app has a change feed."""
+        feed = self._backend.change_feed
+        if feed is None:
+            return _message(404, "This backend has no change feed: SyncBackend(change_feed=…).")
+        try:
+            user = await self._backend.auth.authenticate(request.headers.get("authorization"))
+            body = await answer_changes(feed, user, request.query_params.get("since"))
+        except AuthError as exc:
+            return _refused(exc)
+        except RequestInvalid as exc:
+            return _message(400, "; ".join(exc.problems))
+        except RetryLater as exc:
+            return _message(503, str(exc))
+        return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
 
     async def token(self, request: Request) -> Response:
         user = await self._signed_in(request)

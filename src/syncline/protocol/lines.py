@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from syncline.errors import RemoteProtocolError
+from syncline.protocol.bson_reader import BsonLine, read_document
 from syncline.protocol.ops import OpType
 
 __all__ = [
@@ -149,12 +150,13 @@ _encode = msgspec.json.Encoder().encode
 
 
 def decode_line(text: bytes | str) -> Line | None:
-    """Parse one NDJSON line; None for a kind of line that this version does not know.
+    """Parse one line, NDJSON or a `BsonLine`; None for a kind of line that this version does not know.
 
-    Raises RemoteProtocolError for invalid JSON, a wrong field, or two kinds in one line.
+    Raises RemoteProtocolError for invalid JSON or BSON, a wrong field, or two kinds in one line.
     """
     try:
-        envelope = _decoder.decode(text)
+        is_bson = isinstance(text, BsonLine)
+        envelope = msgspec.convert(read_document(text), _Envelope) if is_bson else _decoder.decode(text)
     except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise RemoteProtocolError(f"Sync line cannot be read: {exc}") from exc
     if envelope.token_expires_in is not None:

@@ -240,7 +240,7 @@ async def test_an_app_brings_its_own_login() -> None:
 async def test_fastapi_documents_the_routes() -> None:
     answer = await ask(fastapi_app(RecordingPersister()), "GET", "/openapi.json")
     assert {"/api/data", "/api/auth/token", "/api/auth/jwks", "/api/powersync/config"} <= answer.json()["paths"].keys()
-    assert json.dumps(answer.json()).count('"operationId"') == 7
+    assert json.dumps(answer.json()).count('"operationId"') == 8
 
 
 async def test_opening_and_closing_the_backend_opens_and_closes_its_database(persister: RecordingPersister) -> None:
