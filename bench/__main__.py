@@ -6,7 +6,7 @@ import argparse
 import time
 from collections.abc import Callable, Generator, Sequence
 
-from bench import compact, download, evaluate, failover, fanout, latency, replicate, snapshot
+from bench import client, compact, download, evaluate, failover, fanout, latency, replicate, snapshot
 from bench.storage_wall import STORAGES
 from bench.table import Figure, format_table, write_results
 
@@ -22,9 +22,12 @@ BENCHES: dict[str, Callable[[argparse.Namespace], Generator[Figure]]] = {
         transactions=sizes.transactions,
         storage=sizes.storage,
     ),
+    "client": lambda sizes: client.run(rows=sizes.rows, storage=sizes.storage),
     "download": lambda sizes: download.run(rows=sizes.rows, storage=sizes.storage),
     "failover": lambda _sizes: failover.run(),
-    "fanout": lambda sizes: fanout.run(streams=sizes.open_streams, commits=sizes.commits, storage=sizes.storage),
+    "fanout": lambda sizes: fanout.run(
+        streams=sizes.open_streams, commits=sizes.commits, rows=sizes.rows, storage=sizes.storage
+    ),
     "latency": lambda sizes: latency.run(commits=sizes.commits, streams=sizes.streams, storage=sizes.storage),
 }
 

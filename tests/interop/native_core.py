@@ -10,7 +10,6 @@ from typing import Any
 
 import apsw
 
-from syncline.client.local.connection import open_writer
 from syncline.client.schema import Schema, Table
 from tests.interop.official import install_official_packages
 
@@ -33,27 +32,46 @@ def core_library() -> Path:
 class NativeCore:
     """One database that the official core runs."""
 
-    def __init__(self, library: Path, schema: Schema, path: str | Path = ":memory:") -> None:
-        self.connection = open_writer(path)
+    def __init__(
+        self, library: Path, schema: Schema, path: str | Path = ":memory:", *, image: bytes | None = None
+    ) -> None:
+        self.connection = _plain_writer(path)
         self.connection.enable_load_extension(True)
         self.connection.load_extension(str(library), "sqlite3_powersync_init")
-        self._in_transaction("SELECT powersync_init()")
+        if image is not None:
+            self.connection.deserialize("main", image)
+        self.in_transaction("SELECT powersync_init()")
         self.replace_schema(schema)
 
     def replace_schema(self, schema: Schema) -> None:
         """Create or update tables and views."""
-        self._in_transaction("SELECT powersync_replace_schema(?)", schema_json(schema))
+        self.in_transaction("SELECT powersync_replace_schema(?)", schema_json(schema))
+
+    def capture(self, schema: Schema) -> None:
+        """Make the triggers of raw tables with capture, in the core's own words."""
+        for table in schema.raw_tables:
+            for event in ("INSERT", "UPDATE", "DELETE") if table.capture else ():
+                name = f"capture_{event}_{table.table_name}"
+                self.in_transaction(f"DROP TRIGGER IF EXISTS {name}")
+                self.in_transaction(
+                    "SELECT powersync_create_raw_table_crud_trigger(?, ?, ?)", json.dumps(table.as_json()), name, event
+                )
+
+    def migrate(self, version: int) -> None:
+        """Bring the internal tables to a version, down or up."""
+        self.in_transaction("SELECT powersync_test_migration(?)", version)
 
     def control(self, operation: str, payload: str | None = None) -> list[dict[str, Any]]:
         """One `powersync_control` call in a transaction of its own; its instructions."""
-        answer = self._in_transaction("SELECT powersync_control(?, ?)", operation, payload)
+        answer = self.in_transaction("SELECT powersync_control(?, ?)", operation, payload)
         return json.loads(answer) if isinstance(answer, str) else []
 
     def line(self, line: dict[str, Any]) -> list[dict[str, Any]]:
         """Feed one line of a sync stream."""
         return self.control("line_text", json.dumps(line, separators=(",", ":"), ensure_ascii=False))
 
-    def _in_transaction(self, sql: str, *bindings: apsw.SQLiteValue) -> apsw.SQLiteValue:
+    def in_transaction(self, sql: str, *bindings: apsw.SQLiteValue) -> apsw.SQLiteValue:
+        """One statement in a transaction of its own; the first value of its result."""
         self.connection.execute("BEGIN IMMEDIATE")
         try:
             rows = self.connection.execute(sql, bindings).fetchall()
@@ -65,9 +83,22 @@ class NativeCore:
         return rows[0][0] if rows else None
 
 
+def _plain_writer(path: str | Path) -> apsw.Connection:
+    """A connection without anything of ours: the core brings its own functions and virtual tables."""
+    connection = apsw.Connection(str(path))
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "recursive_triggers=ON"):
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+    return connection
+
+
 def schema_json(schema: Schema) -> str:
     """A schema in the form that the core takes."""
-    return json.dumps({"tables": [_table_json(table) for table in schema.tables]})
+    return json.dumps(
+        {
+            "tables": [_table_json(table) for table in schema.tables],
+            "raw_tables": [table.as_json() for table in schema.raw_tables],
+        }
+    )
 
 
 def _table_json(table: Table) -> dict[str, Any]:

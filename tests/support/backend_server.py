@@ -30,6 +30,7 @@ def running_backend(dsn: str, *, service_url: str, tables: dict[str, TablePolicy
     """Serve uploads into `dsn`; gives the base URL. Tokens are those of `service_process.token`."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
+    listening.listen()  # whoever comes before the server has begun waits, and is not refused
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     ready, failed = threading.Event(), list[BaseException]()
     stopping: list[tuple[asyncio.AbstractEventLoop, uvicorn.Server]] = []

@@ -86,6 +86,12 @@ class ScriptedService:
         self.refuse: list[int] = []
         self.write_checkpoints = 0
         self.checkpoint_client_ids: list[str] = []
+        self.stored_requests: dict[str, int] | None = (
+            None  # client id -> newest checkpoint request; None: a service without them
+        )
+        self.posted_requests: list[int] = []
+        self.request_status: int | None = None  # requests for write checkpoints are refused with this status,
+        self.request_refusals = 1 << 30  # so many of them
         self.checkpoint_failures = 0
         self.uploads: list[dict[str, Any]] = []
         self.upload_answers: list[tuple[int, Any]] = []
@@ -137,12 +143,34 @@ class ScriptedService:
         if self.checkpoint_failures:
             self.checkpoint_failures -= 1
             return web.Response(status=503, text="<html>busy</html>")
+        if (refused := self._refused()) is not None:
+            return refused
         self.write_checkpoints += 1
         self.checkpoint_client_ids.append(request.query["client_id"])
         number = self.write_checkpoints
         if self.on_write_checkpoint is not None:
             await self.on_write_checkpoint(number)
         return web.json_response({"data": {"write_checkpoint": str(number)}})
+
+    def _refused(self) -> web.StreamResponse | None:
+        if self.request_status is None or self.request_refusals <= 0:
+            return None
+        self.request_refusals -= 1
+        return web.json_response(
+            {"error": {"code": "PSYNC_S2001", "status": self.request_status}}, status=self.request_status
+        )
+
+    async def checkpoint_request(self, request: web.Request) -> web.StreamResponse:
+        """POST /sync/checkpoint-request: the greater of the number sent and the number stored."""
+        body = await request.json()
+        if (refused := self._refused()) is not None:
+            return refused
+        if self.stored_requests is None:
+            return web.json_response({"error": {"code": "PSYNC_S2002", "status": 404}}, status=404)
+        number, client_id = int(body["checkpoint_request_id"]), body["client_id"]
+        self.posted_requests.append(number)
+        stored = self.stored_requests[client_id] = max(number, self.stored_requests.get(client_id, 0))
+        return web.json_response({"data": {"checkpoint_request_id": str(stored)}})
 
     async def token(self, _: web.Request) -> web.StreamResponse:
         """GET /api/auth/token."""
@@ -170,6 +198,7 @@ async def serve(service: ScriptedService | None = None) -> AsyncGenerator[Script
     app = web.Application()
     app.router.add_post("/sync/stream", service.stream)
     app.router.add_get("/write-checkpoint2.json", service.write_checkpoint)
+    app.router.add_post("/sync/checkpoint-request", service.checkpoint_request)
     app.router.add_get("/api/auth/token", service.token)
     app.router.add_post("/api/data", service.upload)
     runner = web.AppRunner(app, shutdown_timeout=0.2, handler_cancellation=True)

@@ -7,6 +7,7 @@ from typing import ClassVar
 from syncline.errors import ClientError, Retry
 
 __all__ = [
+    "AccountChanged",
     "AuthFailed",
     "ChecksumMismatch",
     "ClientForked",
@@ -14,11 +15,14 @@ __all__ = [
     "CredentialsInvalid",
     "DatabaseClosed",
     "DatabaseNotInitialized",
+    "Disconnected",
     "NestedTransaction",
     "NotSignedIn",
+    "PeerIsSyncing",
     "PendingWrites",
     "RetryableUploadError",
     "ServiceError",
+    "TransactionExpired",
     "UploadNotCompleted",
     "UploadRejected",
 ]
@@ -36,16 +40,65 @@ class NestedTransaction(ClientError):
     """A task that holds a write transaction asked the database for another lease: that would wait for itself for ever."""
 
 
-class PendingWrites(ClientError):
-    """Clearing would lose local writes that the backend has not accepted. `count`: entries in the upload queue."""
+class TransactionExpired(ClientError):
+    """A write transaction was open for too long without running a statement; it was rolled back, and nothing of it is stored."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, limit_s: float) -> None:
         super().__init__(
-            f"{count} local writes are not uploaded yet and would be lost.",
-            hint="Wait until the queue is empty, or pass discard_pending=True to give them up.",
+            f"The write transaction was rolled back: it was open for {limit_s:g} s between its statements.",
+            hint="Fetch and compute first, then write; or do it all in one function: `await db.run(function)`.",
+            limit_s=limit_s,
+        )
+
+
+class PendingWrites(ClientError):
+    """Clearing would lose local writes that the backend has not accepted.
+
+    `count`: entries in the upload queue; `files`: attachments that are on this device only.
+    """
+
+    def __init__(self, count: int, *, files: int = 0) -> None:
+        attachments = f"{files} attachments" if files else ""
+        what = " and ".join(filter(None, [f"{count} local writes" if count or not files else "", attachments]))
+        super().__init__(
+            f"{what} are not uploaded yet and would be lost.",
+            hint="Let their user sign in until the queue is empty, or give them up: disconnect_and_clear(discard_pending=True).",
             count=count,
+            files=files,
         )
         self.count = count
+        self.files = files
+
+
+class PeerIsSyncing(ClientError):
+    """The data cannot be cleared while another process syncs the same file. Nothing was changed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Another process syncs this database file.",
+            hint="Disconnect there first (its `current_status.role` is owner), or clear the data there.",
+        )
+
+
+class AccountChanged(ClientError):
+    """The user of a connection is another one than the one whose data the file holds. Nothing was exchanged.
+
+    Either the connector's credentials have become another user's, or another process on the file has signed somebody else in (`elsewhere`).
+    """
+
+    retry = Retry.BACKOFF
+
+    def __init__(self, *, elsewhere: bool) -> None:
+        if elsewhere:
+            message = (
+                "Another process has signed in another user: the data in the file are not this connection's user's."
+            )
+            hint = "Connect as that user here too, or sign in again: connect(user_id=...) clears the file."
+        else:
+            message = "The credentials are another user's than the data in the file."
+            hint = "The client clears the file and connects as the new user; nothing has to be done."
+        super().__init__(message, hint=hint)
+        self.elsewhere = elsewhere
 
 
 class CredentialsInvalid(ClientError):
@@ -61,10 +114,21 @@ class NotSignedIn(ClientError):
         super().__init__("Not signed in: fetch_credentials returned None.")
 
 
+class Disconnected(ClientError):
+    """What was asked for needs a connection, and the app has none: it has not called `connect()`, or has ended it meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__("The database is not connected.", hint="Call `await db.connect(connector)` first.")
+
+
 class ConnectionFailed(ClientError):
-    """The peer cannot be reached, or the connection broke."""
+    """The peer cannot be reached, or the connection broke. `retry_after_s`: when to try again, None for the usual delay."""
 
     retry = Retry.BACKOFF
+
+    def __init__(self, message: str, *, hint: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message, hint=hint, retry_after_s=retry_after_s)
+        self.retry_after_s = retry_after_s
 
 
 class ServiceError(ClientError):

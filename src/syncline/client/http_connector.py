@@ -1,230 +1,285 @@
-"""A connector for the write API (write path reference, 2.3): enough for a backend built with `syncline.backend`."""
+"""The ready connector for backends over HTTP: a way to sign in and a way to upload, joined. An app needs no connector of its own."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
-
-import aiohttp
-import msgspec
+import ssl
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
 
 from syncline.client.connector import BackendConnector, Credentials
-from syncline.client.errors import (
-    ClientForked,
-    ConnectionFailed,
-    NotSignedIn,
-    RetryableUploadError,
-    ServiceError,
-    UploadRejected,
-)
+from syncline.client.connectors.authorized import AuthorizedBackend
+from syncline.client.connectors.backend_client import Answer, BackendClient, RequestTimeouts
+from syncline.client.connectors.credential_flows import ConfigAndToken, CredentialFlow, TokenEndpoint
+from syncline.client.connectors.dialect import TransactionUploader, is_attempt, within_limits
+from syncline.client.connectors.outcomes import Outcome, RequestTooLarge, Unsettled, failed
+from syncline.client.connectors.settlement import plan_settlement
+from syncline.client.connectors.upload_policy import UploadPolicy
+from syncline.client.connectors.write_api import WriteApiUploader
+from syncline.client.errors import CredentialsInvalid, NotSignedIn, ServiceError, UploadRejected
+from syncline.client.retry import RETRY_AFTER_MAX_S
+from syncline.client.token_stores import MemoryTokenStore, TokenStore
 from syncline.client.upload_queue import CrudTransaction
-from syncline.errors import RequestInvalid
 from syncline.protocol import crud
 
 if TYPE_CHECKING:
     from syncline.client.database import SyncDatabase
 
-__all__ = ["REQUEST_TIMEOUT_S", "RETRY_AFTER_MAX_S", "HttpConnector"]
+__all__ = ["BATCHES_PER_CALL_MAX", "RETRY_AFTER_MAX_S", "HttpConnector"]
 
-REQUEST_TIMEOUT_S = 60.0  # seconds for one request to the backend
-RETRY_AFTER_MAX_S = 300.0  # seconds: the longest wait that a backend can ask for with Retry-After
-
-_CLIENT_FORKED = "CLIENT_FORKED"  # error code: the ids of a transaction are known with other content
-_HINTS = {
-    403: "The writes stay in the queue. Compare the user's rights and the token's claims with what the backend wants.",
-    413: "One transaction alone is too large for the backend: raise its limit on the size of a request.",
-}
+BATCHES_PER_CALL_MAX = 20  # requests that go over one connection; then the uploader looks at the queue again
 
 _log = logging.getLogger(__name__)
 
 
-class _TokenAnswer(msgspec.Struct):
-    token: str
-    powersync_url: str
-
-
 class HttpConnector(BackendConnector):
-    """`GET /api/auth/token` for credentials, `POST /api/data` for uploads.
+    """Asks the app's backend for tokens and sends it what was written.
 
-    `user_id` is for backends with a development login; otherwise `headers` carry what the backend knows its user by (a session cookie).
-    `rejected` counts transactions that the backend refused for good and keeps itself.
+    >>> await db.connect(HttpConnector("https://api.example.com"))
+
+    `auth` says where the token comes from; without it `GET /api/auth/token`, or what `auth_path` and `method`, or `config_path` and
+    `token_path`, name. The login token in `token_store` goes along as Bearer; `headers` go with every request (a session cookie, an API
+    key); `user_id` is for backends with a development login. `uploader` is the dialect of the backend (the write API by default), `policy`
+    what becomes of refused writes. A request of the write API holds up to `max_transactions` and `max_operations`, and never a part of a
+    transaction (other uploaders take these options themselves). Uploads carry the sync token, or with `upload_token="login"` the login
+    token.
+
+    With `checkpoint_path` the backend makes the write checkpoints itself: it is asked for one when the queue is empty
+    (`PUT {"client_id"}`, answered with `{"checkpoint"}`), never for each transaction. `ssl_context` is for certificates of an authority of
+    your own, `proxy` the URL of an HTTP proxy.
+
+    `rejected` counts refused transactions since the start.
     """
 
-    def __init__(self, backend_url: str, *, user_id: str | None = None, headers: dict[str, str] | None = None) -> None:
-        self._backend_url = backend_url.rstrip("/")
-        self._params = {} if user_id is None else {"user_id": user_id}
-        self._headers = headers or {}
-        self._token: str | None = None
-        self._transactions_max = crud.TRANSACTIONS_MAX  # less while the backend finds our requests too large (413)
+    def __init__(
+        self,
+        backend_url: str | None,
+        auth: CredentialFlow | None = None,
+        *,
+        user_id: str | None = None,
+        auth_path: str | None = None,
+        method: str = "GET",
+        config_path: str | None = None,
+        token_path: str = "/api/auth/token",  # noqa: S107 - a path
+        service_url: str | None = None,
+        token_store: TokenStore | None = None,
+        headers: Mapping[str, str] | None = None,
+        uploader: TransactionUploader | None = None,
+        max_transactions: int = crud.TRANSACTIONS_MAX,
+        max_operations: int = crud.OPERATIONS_MAX,
+        upload_token: Literal["sync", "login"] = "sync",  # noqa: S107 - which one
+        policy: UploadPolicy | None = None,
+        checkpoint_path: str | None = None,
+        timeouts: RequestTimeouts | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        proxy: str | None = None,
+    ) -> None:
+        self._client: BackendClient | None = None
+        if backend_url is not None:
+            self._client = BackendClient(
+                backend_url, headers=headers, timeouts=timeouts, ssl_context=ssl_context, proxy=proxy
+            )
+        params = {} if user_id is None else {"user_id": user_id}
+        if auth is None and config_path is not None:
+            auth = ConfigAndToken(config_path, token_path, params=params)
+        self._auth = auth or TokenEndpoint(
+            auth_path or token_path, method=method, params=params, service_url=service_url
+        )
+        self.token_store = token_store or MemoryTokenStore()
+        self._uploader = uploader or WriteApiUploader(max_transactions=max_transactions, max_operations=max_operations)
+        self._upload_token = upload_token
+        self._policy = policy or UploadPolicy()
+        self._checkpoint_path = checkpoint_path
+        self._credentials: Credentials | None = None
+        self._logins = 0  # sign-ins and sign-outs: what was fetched for another user is not kept
+        self._signed_out = False
+        # Less than the uploader's own bound while the backend finds our requests too large (413).
+        self._transactions_max = self._uploader.max_transactions
+        self._one_upload = asyncio.Lock()  # an app may call upload_data beside the client's own loop
+        self._attempts: tuple[int, int] = (0, 0)  # (first crud id, failures in a row of the backend at it)
         self.rejected = 0
 
+    # -- who the user is
+
     async def fetch_credentials(self) -> Credentials | None:
-        """Ask the backend for a token. None on 401: nobody is signed in. Raises ConnectionFailed, ServiceError."""
-        url = f"{self._backend_url}/api/auth/token"
-        status, body, _ = await self._request("GET", url, params=self._params, headers=self._headers)
-        if status == 401:
-            self._token = None
-            return None
-        if status != 200:
-            raise ServiceError(f"{url} answered HTTP {status}.", status_code=status)
-        try:
-            answer = msgspec.json.decode(body, type=_TokenAnswer)
-        except (msgspec.ValidationError, msgspec.DecodeError) as exc:
-            raise ServiceError(
-                f"{url} did not answer with a token.", status_code=status, hint="It must be {token, powersync_url}."
-            ) from exc
-        self._token = answer.token
-        return Credentials(answer.powersync_url, answer.token)
+        """Fresh credentials; None when nobody is signed in. Raises ConnectionFailed, ServiceError, CredentialsInvalid."""
+        logins = self._logins
+        fetched = None if self._signed_out else await self._auth.fetch(self._client, self.token_store)
+        if logins != self._logins:  # signed in or out meanwhile: these are another user's
+            return await self.fetch_credentials()
+        self._credentials = fetched
+        return fetched
+
+    async def login(self, token: str) -> None:
+        """Keep the app's own login token: it goes along as Bearer when credentials are fetched."""
+        await self.token_store.set(token)
+        self._forget()
+        self._signed_out = False
+
+    async def logout(self) -> None:
+        """Forget the login token and the credentials: until the next `login`, nobody is signed in. The database is left alone."""
+        self._signed_out = True
+        self._forget()
+        await self.token_store.clear()
+
+    async def authenticated_fetch(
+        self,
+        method: str,
+        path: str,
+        *,
+        value: Any = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """A request of the app's own to its backend, with the token of the uploads; `value` goes as JSON.
+
+        A token that is refused is replaced once. Any other status is in the answer (`status`, `json()`, `message`). `path` may not lead
+        to another host: the token is for the backend. Raises NotSignedIn, AuthFailed, ConnectionFailed.
+        """
+        client = self._backend()
+        url = client.url(path)
+        if not (url + "/").startswith(client.base_url + "/"):
+            raise CredentialsInvalid(
+                "An authenticated request goes to the backend only.", hint=f"The backend is {client.base_url}."
+            )
+        async with client.exchange() as exchange:
+            authorized = AuthorizedBackend(client, exchange, token=self._token, drop=self._drop_token)
+            return await authorized.request(method, path, value=value, params=params, headers=headers)
+
+    # -- uploads
 
     async def upload_data(self, db: SyncDatabase) -> None:
-        """Send the oldest transactions in one request, and take off the queue the prefix that the backend has settled."""
-        transactions = await db.get_crud_transactions(self._transactions_max)
-        chosen = _within_limits(transactions)
-        if not chosen:
-            return
-        batch = crud.CrudBatch([_wire(transaction) for transaction in chosen], client_id=await db.get_client_id())
+        """Send the oldest transactions, and take off the queue the prefix that the backend has settled; again, while there are more."""
+        client = self._backend()
+        async with self._one_upload, client.exchange() as exchange:
+            authorized = AuthorizedBackend(client, exchange, token=self._token, drop=self._drop_token)
+            for _ in range(BATCHES_PER_CALL_MAX):
+                waiting = await db.get_crud_transactions(self._transactions_max + 1)
+                chosen = within_limits(
+                    waiting, max_transactions=self._transactions_max, max_operations=self._uploader.max_operations
+                )
+                if not chosen:
+                    return
+                await self._upload_batch(db, authorized, chosen, last=len(chosen) == len(waiting))
+
+    async def _upload_batch(
+        self, db: SyncDatabase, authorized: AuthorizedBackend, chosen: list[CrudTransaction], *, last: bool
+    ) -> None:
+        started = time.monotonic()
+        outcomes: list[Outcome]
+        client_id = await db.get_client_id()
         try:
-            response = await self._send(msgspec.json.encode(batch))
-        except ServiceError as exc:
-            if exc.status_code != 413 or len(chosen) == 1:
+            outcomes = await self._uploader.send(chosen, authorized, client_id=client_id, policy=self._policy)
+        except (RequestTooLarge, UploadRejected):  # of one of them: the others are not to wait for it
+            if len(chosen) == 1:
                 raise
             self._transactions_max = len(chosen) // 2
-            await self.upload_data(db)
             return
-        self._transactions_max = min(crud.TRANSACTIONS_MAX, 2 * self._transactions_max)
-        if len(response.results) != len(chosen):
-            raise ServiceError(
-                f"The backend answered with {len(response.results)} results for {len(chosen)} transactions.",
-                status_code=200,
-                hint="Nothing was taken off the queue. Every transaction needs one result.",
-            )
-        await self._settle(chosen, response.results)
+        except ServiceError as exc:
+            outcomes = [Unsettled(exc, counts=is_attempt(exc))]
+        self._transactions_max = min(self._uploader.max_transactions, 2 * self._transactions_max)
+        await self._settle(chosen, outcomes, authorized=authorized, client_id=client_id, last=last, started=started)
 
-    async def _settle(self, sent: list[CrudTransaction], results: list[crud.TransactionResult]) -> None:
+    async def _settle(
+        self,
+        sent: list[CrudTransaction],
+        results: list[Outcome],
+        *,
+        authorized: AuthorizedBackend,
+        client_id: str,
+        last: bool,
+        started: float,
+    ) -> None:
         """Complete the longest settled prefix first, then raise for what stopped it."""
-        settled: CrudTransaction | None = None
-        failure: Exception | None = None
-        for transaction, result in zip(sent, results, strict=True):
-            failure = self._verdict(transaction, result)
-            if failure is not None:
-                break
-            settled = transaction
-        if settled is not None:
-            await settled.complete()
-        if failure is not None:
-            raise failure
+        plan = await plan_settlement(sent, results, self._policy, exhausted=self._is_exhausted)
+        write_checkpoint = None
+        if self._checkpoint_path is not None and last and len(plan.settled) == len(sent):
+            write_checkpoint = await self._write_checkpoint(self._checkpoint_path, authorized, client_id)
+        await plan.carry_out(write_checkpoint)
+        self.rejected += len(plan.rejections)
+        _log_upload(sent, settled=len(plan.settled), rejected=len(plan.rejections), seconds=time.monotonic() - started)
+        await plan.tell(self._policy)
+        if plan.failure is not None:
+            raise plan.failure
 
-    def _verdict(self, transaction: CrudTransaction, result: crud.TransactionResult) -> Exception | None:
-        """What keeps a transaction in the queue; None when it is settled."""
-        failed = result.failed_operation
-        text = result.message or (failed.message if failed else "") or "no message"
-        code = failed.error_code if failed else "UNCLASSIFIED_ERROR"
-        match result.status:
-            case crud.ResultStatus.SUCCESS:
-                return None
-            case crud.ResultStatus.FATAL_ERROR if code == _CLIENT_FORKED:
-                return ClientForked()
-            case crud.ResultStatus.FATAL_ERROR if result.requires_client_handling is False:
-                self.rejected += 1
-                _log.error(
-                    "The backend rejected a transaction for good (%s): %s",
-                    code,
-                    text,
-                    extra={"event": "upload_rejected", "code": code, "first_crud_id": transaction.first_crud_id},
-                )
-                return None
-            case crud.ResultStatus.FATAL_ERROR:
-                return UploadRejected(f"The backend wants a decision about a transaction ({code}): {text}", code=code)
-            case crud.ResultStatus.RETRYABLE_ERROR:
-                wait = None if result.retry_after_ms is None else max(0, result.retry_after_ms) / 1000
-                return RetryableUploadError(f"The backend cannot take a transaction now: {text}", retry_after_s=wait)
-            case crud.ResultStatus.NOT_ATTEMPTED:
-                return RetryableUploadError("The backend did not attempt a transaction.")
-
-    async def _send(self, body: bytes) -> crud.UploadResponse:
-        """Post a batch; a refused token is replaced once. Raises NotSignedIn, ConnectionFailed, ServiceError, RetryableUploadError."""
-        url = f"{self._backend_url}/api/data"
-        status, answer, retry_after_s = await self._post(url, body)
-        if status == 401:
-            self._token = None
-            status, answer, retry_after_s = await self._post(url, body)
-        if status != 200:
+    async def _write_checkpoint(self, path: str, authorized: AuthorizedBackend, client_id: str) -> int:
+        """A write checkpoint of the backend's own making. Raises ServiceError: what was uploaded is then sent again."""
+        answer = await authorized.request("PUT", path, value={"client_id": client_id})
+        if not answer.ok:
+            raise failed(answer, authorized.url(path))
+        document = answer.json()
+        number = document.get("checkpoint") if isinstance(document, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+        if isinstance(number, str) and number.isdecimal():
+            number = int(number)
+        if not isinstance(number, int) or number < 1:
             raise ServiceError(
-                f"{url} answered HTTP {status}{_message_of(answer)}",
-                status_code=status,
-                hint=_HINTS.get(status, ""),
-                retry_after_s=retry_after_s,
+                f"{authorized.url(path)} did not answer with a checkpoint.",
+                status_code=answer.status,
+                hint='It must be {"checkpoint": "1"}, a number that grows.',
             )
-        try:
-            return crud.decode_upload_response(answer)
-        except RequestInvalid as exc:
-            raise ServiceError(
-                f"{url} did not answer as the write API does.", status_code=status, hint="Nothing was completed."
-            ) from exc
+        return number
 
-    async def _post(self, url: str, body: bytes) -> tuple[int, bytes, float | None]:
-        if self._token is None:
-            await self.fetch_credentials()
-        if self._token is None:
+    def _is_exhausted(self, transaction: CrudTransaction) -> bool:
+        """Count one more failure of the backend at a transaction; whether it was one too many."""
+        crud_id, failures = self._attempts
+        failures = failures + 1 if crud_id == transaction.first_crud_id else 1
+        self._attempts = (transaction.first_crud_id, failures)
+        return self._policy.max_attempts is not None and failures >= self._policy.max_attempts
+
+    # -- inside
+
+    def _backend(self) -> BackendClient:
+        if self._client is None:
+            raise CredentialsInvalid(
+                "This connector has no backend to send writes to.",
+                hint="Give it a backend_url. The writes stay in the queue.",
+            )
+        return self._client
+
+    async def _token(self) -> str:
+        """The Bearer token of requests to the backend. Raises NotSignedIn."""
+        if self._upload_token == "login":  # noqa: S105
+            token = await self.token_store.get()
+            if token is None:
+                raise NotSignedIn
+            return token
+        kept = self._credentials
+        if kept is None or not self._auth.keeps or kept.is_expired(datetime.now(UTC)):
+            kept = await self.fetch_credentials()
+        if kept is None:
             raise NotSignedIn
-        headers = {**self._headers, "content-type": "application/json", "authorization": f"Bearer {self._token}"}
-        return await self._request("POST", url, data=body, headers=headers)
+        return kept.token
 
-    async def _request(self, method: str, url: str, **options: Any) -> tuple[int, bytes, float | None]:
-        """Status, body, and the seconds to wait where the answer has Retry-After. Raises ConnectionFailed."""
-        timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
-        try:
-            async with (
-                aiohttp.ClientSession(timeout=timeout) as session,
-                session.request(method, url, **options) as response,
-            ):
-                return response.status, await response.read(), _retry_after(response.headers.get("Retry-After"))
-        except (aiohttp.ClientError, OSError, TimeoutError) as exc:
-            raise ConnectionFailed(f"The backend {self._backend_url} cannot be reached: {type(exc).__name__}") from exc
+    def _drop_token(self) -> None:
+        self._credentials = None
+
+    def _forget(self) -> None:
+        self._logins += 1
+        self._credentials = None
 
 
-def _within_limits(transactions: list[CrudTransaction]) -> list[CrudTransaction]:
-    """As many whole transactions as one request may hold; the first is always sent, or the queue would never move."""
-    chosen: list[CrudTransaction] = []
-    operations = 0
-    for transaction in transactions[: crud.TRANSACTIONS_MAX]:
-        operations += len(transaction.crud)
-        if chosen and operations > crud.OPERATIONS_MAX:
-            break
-        chosen.append(transaction)
-    return chosen
-
-
-def _wire(transaction: CrudTransaction) -> crud.CrudTransaction:
-    return crud.CrudTransaction(
-        crud=[
-            crud.CrudOperation(
-                op=entry.op,
-                table=entry.table,
-                id=entry.id,
-                op_data=entry.op_data,
-                client_op_id=entry.client_id,
-                transaction_id=entry.transaction_id,
-                previous_values=entry.previous_values,
-                metadata=entry.metadata,
-            )
-            for entry in transaction.crud
-        ],
-        transaction_id=transaction.transaction_id,
+def _log_upload(sent: list[CrudTransaction], *, settled: int, rejected: int, seconds: float) -> None:
+    """One line for each request with writes: counts and names, never values."""
+    operations = sum(len(transaction.crud) for transaction in sent)
+    tables = sorted({entry.table for transaction in sent for entry in transaction.crud})
+    _log.info(
+        "Uploaded %d operations in %d of %d transactions, %d refused, in %.0f ms (%s).",
+        operations,
+        settled,
+        len(sent),
+        rejected,
+        seconds * 1000,
+        ", ".join(tables),
+        extra={
+            "event": "upload_finished" if settled == len(sent) else "upload_stopped",
+            "operations": operations,
+            "transactions": len(sent),
+            "settled": settled,
+            "rejected": rejected,
+            "tables": tables,
+            "duration_ms": round(seconds * 1000, 1),
+        },
     )
-
-
-def _retry_after(header: str | None) -> float | None:
-    """Seconds of a Retry-After header; None without one, and for its form as a date, which needs two clocks that agree."""
-    if header is None or not header.strip().isdecimal():
-        return None
-    return min(float(header), RETRY_AFTER_MAX_S)
-
-
-def _message_of(body: bytes) -> str:
-    """The backend's own message, where the body is `{message}`; HTML pages of gateways are left out."""
-    try:
-        message = msgspec.json.decode(body, type=dict[str, Any]).get("message")
-    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError):
-        return "."
-    return f": {message}" if isinstance(message, str) else "."

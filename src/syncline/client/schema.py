@@ -6,52 +6,27 @@ all columns they came with, and the view decides which ones are shown. `id` is i
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from syncline.errors import ClientError
+from syncline.client.schema_columns import Column, ColumnType
+from syncline.client.schema_names import SchemaInvalid, check_name, check_not_reserved
+from syncline.client.schema_raw import RawTable
 
-__all__ = ["COLUMNS_MAX", "Column", "ColumnType", "Index", "IndexedColumn", "Schema", "SchemaInvalid", "Table"]
+__all__ = [
+    "COLUMNS_MAX",
+    "Column",
+    "ColumnType",
+    "Index",
+    "IndexedColumn",
+    "RawTable",
+    "Schema",
+    "SchemaInvalid",
+    "Table",
+]
 
 COLUMNS_MAX = 1999  # columns of one table, `id` not counted: SQLite allows 2000 in a view
-_FORBIDDEN = frozenset("\"'%,.#[]")
 _METADATA_COLUMNS = frozenset({"_metadata", "_deleted"})
-
-
-class SchemaInvalid(ClientError):
-    """A table, column or index that cannot exist on the device. The hint says what to write instead."""
-
-
-class ColumnType(enum.StrEnum):
-    """How a view reads a column; rows are stored as JSON and keep the type of the value that was written."""
-
-    TEXT = "TEXT"
-    INTEGER = "INTEGER"
-    REAL = "REAL"
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column. There are three types; dates, booleans and JSON are stored as text or integer."""
-
-    name: str
-    type: ColumnType
-
-    @classmethod
-    def text(cls, name: str) -> Column:
-        """A column that reads as TEXT; dates, UUIDs and JSON are text too."""
-        return cls(name, ColumnType.TEXT)
-
-    @classmethod
-    def integer(cls, name: str) -> Column:
-        """A column that reads as INTEGER (64 bits, signed); booleans are 0 and 1."""
-        return cls(name, ColumnType.INTEGER)
-
-    @classmethod
-    def real(cls, name: str) -> Column:
-        """A column that reads as REAL (double precision)."""
-        return cls(name, ColumnType.REAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +94,7 @@ class Table:
         self.ignore_empty_updates = ignore_empty_updates
         self._check_names()
         self.indexes = tuple(self._index(key, keys) for key, keys in (indexes or {}).items())
+        _check_unique(f'index of table "{name}",', [index.name for index in self.indexes])
         self.previous_columns = self._previous(track_previous)
         if local_only and (track_metadata or self.previous_columns):
             raise SchemaInvalid(
@@ -133,11 +109,7 @@ class Table:
 
     def _check_names(self) -> None:
         for kind, name in (("Table", self.name), ("View", self.view_name)):
-            _check_name(kind, name)
-            if name.lower().startswith(("ps_", "sqlite_")):
-                raise SchemaInvalid(
-                    f'{kind} name "{name}" is reserved.', hint="Names that begin with ps_ or sqlite_ are internal."
-                )
+            check_not_reserved(kind, name)
         if len(self.columns) > COLUMNS_MAX:
             raise SchemaInvalid(
                 f'Table "{self.name}" has {len(self.columns)} columns, at most {COLUMNS_MAX} are possible.',
@@ -145,7 +117,7 @@ class Table:
             )
         seen: set[str] = set()
         for column in self.columns:
-            _check_name(f'Column of table "{self.name}"', column.name)
+            check_name(f'Column of table "{self.name}"', column.name)
             lowered = column.name.lower()
             if lowered == "id":
                 raise SchemaInvalid(
@@ -174,7 +146,7 @@ class Table:
         )
 
     def _index(self, name: str, keys: Sequence[str]) -> Index:
-        _check_name(f'Index of table "{self.name}"', name)
+        check_name(f'Index of table "{self.name}"', name)
         if isinstance(keys, str) or not keys:
             raise SchemaInvalid(
                 f'Index "{name}" of table "{self.name}" has no list of columns.',
@@ -197,30 +169,36 @@ class Table:
 
 
 class Schema:
-    """All tables of the app. Raises SchemaInvalid when two of them have one name."""
+    """All tables of the app: those that the client keeps as views over JSON rows, and raw ones that the app makes itself.
 
-    __slots__ = ("tables",)
+    >>> Schema([Table("lists", [Column.text("name")]), RawTable("todos", synced_columns=["title"])])
 
-    def __init__(self, tables: Iterable[Table]) -> None:
-        self.tables: tuple[Table, ...] = tuple(tables)
-        for attribute, kind in (("name", "table"), ("view_name", "view")):
-            seen: set[str] = set()
-            for table in self.tables:
-                name: str = getattr(table, attribute)
-                if name.lower() in seen:
-                    raise SchemaInvalid(
-                        f'The schema has the {kind} "{name}" twice.',
-                        hint="SQLite ignores case in names: every table and every view needs a name of its own.",
-                    )
-                seen.add(name.lower())
+    Raises SchemaInvalid when two of them have one name.
+    """
 
+    __slots__ = ("raw_tables", "tables")
 
-def _check_name(kind: str, name: str) -> None:
-    if not name:
-        raise SchemaInvalid(f"{kind}: the name is empty.", hint="Give it a name.")
-    bad = sorted({character for character in name if character in _FORBIDDEN or character.isspace() or character < " "})
-    if bad:
-        raise SchemaInvalid(
-            f'{kind} "{name}" has characters that a name cannot have: {" ".join(map(repr, bad))}.',
-            hint="Quotes, % , . # [ ] and white space are not possible: they have a meaning in SQL or in JSON paths.",
+    def __init__(self, tables: Iterable[Table | RawTable]) -> None:
+        listed = tuple(tables)
+        self.tables: tuple[Table, ...] = tuple(table for table in listed if isinstance(table, Table))
+        self.raw_tables: tuple[RawTable, ...] = tuple(table for table in listed if isinstance(table, RawTable))
+        _check_unique("table", [table.name for table in listed])
+        _check_unique(
+            "view", [table.view_name for table in self.tables] + [table.table_name for table in self.raw_tables]
         )
+
+    def table(self, name: str) -> Table | None:
+        """The table with this name, or with this name of its view; None for others and for raw tables."""
+        lowered = name.lower()
+        return next((t for t in self.tables if lowered in (t.name.lower(), t.view_name.lower())), None)
+
+
+def _check_unique(kind: str, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name.lower() in seen:
+            raise SchemaInvalid(
+                f'The schema has the {kind} "{name}" twice.',
+                hint="SQLite ignores case in names: every table and every view needs a name of its own.",
+            )
+        seen.add(name.lower())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -16,6 +17,8 @@ __all__ = ["StreamSubscriptionHandle", "SubscriptionRegistry", "SyncStream"]
 
 PRIORITY_MAX = 3
 
+_log = logging.getLogger(__name__)
+
 
 class _Database(Protocol):
     async def change_subscriptions(self, change: Callable[[SubscriptionStore, int], None]) -> None: ...
@@ -28,6 +31,8 @@ class SubscriptionRegistry:
 
     def __init__(self) -> None:
         self._handles: Counter[tuple[str, str]] = Counter()
+        self.is_open = True
+        """False once the database is closed: handles are nobody's concern any more."""
 
     def active(self) -> tuple[tuple[str, str], ...]:
         """(stream, parameters text) of everything held."""
@@ -80,6 +85,15 @@ class StreamSubscriptionHandle:
 
     async def __aexit__(self, *_: object) -> None:
         self.unsubscribe()
+
+    def __del__(self) -> None:
+        # Not unsubscribed here: when the collector runs is chance, and data must not come and go with it.
+        if self._held and self._registry.is_open:
+            _log.warning(
+                "A subscription to the sync stream %r was lost without unsubscribe(); it stays until the database closes.",
+                self.name,
+                extra={"event": "stream_handle_lost"},
+            )
 
 
 class _Subscribing:

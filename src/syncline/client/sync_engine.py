@@ -66,13 +66,15 @@ class SyncEngine:
     def lines(self, texts: list[bytes]) -> list[do.EdgeInstruction]:
         """Take lines as they came, up to the one that ends the iteration; several are stored in one transaction.
 
-        Raises RemoteProtocolError for an unreadable one, after what came before it was stored.
+        `texts` is used up. Raises RemoteProtocolError for an unreadable one, after what came before it was stored.
         """
         # Lines of a stream with an older id must not count: their write checkpoints are numbers of that id.
         edge = self.follow_client_id()
         failure: RemoteProtocolError | None = None
         with write_transaction(self._connection, local_writes=False) if len(texts) > 1 else contextlib.nullcontext():
-            for text in texts:
+            texts.reverse()
+            while texts:
+                text = texts.pop()  # and out of memory with it: a first download brings megabytes at a time
                 try:
                     edge += self.receive(ev.LineReceived(decode_line(text), len(text)))
                 except RemoteProtocolError as exc:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 from collections.abc import Awaitable, Callable
 
-from syncline.client.errors import ClientForked, RetryableUploadError, ServiceError, UploadNotCompleted
-from syncline.client.status_board import StatusBoard
+from syncline.client.errors import ClientForked, ConnectionFailed, UploadNotCompleted
+from syncline.client.retry import RetryPolicy, wait_s
+from syncline.client.status_board import StatusSink
 from syncline.client.upload_queue import UploadQueue
 from syncline.client.write_checkpoint_watchdog import WriteCheckpointWatchdog
 
@@ -21,7 +23,8 @@ class Uploader:
     """The upload side of one connection (client SQLite reference, 9, "Upload side").
 
     `wake` may be called at any time and is never lost: a call during a pass leads to another pass. After a failure the loop tries again
-    by itself, after the retry delay or the delay that the backend asked for.
+    by itself, after a pause that grows with the failures in a row, or the one that the backend asked for. A burst of local writes does
+    not shorten it: that would hammer a backend that is down.
     """
 
     def __init__(
@@ -32,18 +35,26 @@ class Uploader:
         request_write_checkpoint: Callable[[], Awaitable[int]],
         renew_client_id: Callable[[], Awaitable[None]],
         finished: Callable[[], None],
-        status: StatusBoard,
-        retry_pause: Callable[[float | None], Awaitable[None]],
+        status: StatusSink,
+        retry: RetryPolicy,
+        network_retry: RetryPolicy,
         throttle_s: float,
         write_checkpoint_timeout_s: float,
+        random_unit: Callable[[], float] = random.random,
     ) -> None:
+        """`network_retry` is for a peer that could not be reached: trying often costs nobody anything. `random_unit` gives [0, 1)."""
         self._queue = queue
         self._upload = upload
         self._request_write_checkpoint = request_write_checkpoint
         self._renew_client_id = renew_client_id
         self._finished = finished
         self._status = status
-        self._retry_pause = retry_pause
+        self._retry = retry
+        self._network_retry = network_retry
+        self._random_unit = random_unit
+        self._failures = 0  # in a row
+        self._cut_off = False  # the last failure was one of the network
+        self._end_pause = asyncio.Event()
         self._throttle_s = throttle_s
         self._forked = False  # the last upload was refused as that of a copied file
         self._watchdog = WriteCheckpointWatchdog(timeout_s=write_checkpoint_timeout_s)
@@ -54,8 +65,20 @@ class Uploader:
         """There may be something to upload."""
         self._wake.set()
 
+    def network_works(self) -> None:
+        """The stream has brought something: look at the queue, and wait no longer for a network that is there again."""
+        if self._cut_off:
+            self._end_pause.set()
+        self._wake.set()
+
+    def retry_now(self) -> None:
+        """Try again at once, whatever was waited for: the app wants it, or the device is online again."""
+        self._end_pause.set()
+        self._wake.set()
+
     async def run(self) -> None:
         """Upload until cancelled."""
+        self._queue.on_wake(self.retry_now)
         try:
             while True:
                 with contextlib.suppress(TimeoutError):
@@ -71,13 +94,17 @@ class Uploader:
                     # Writes of a burst go together: the pass for the last one starts after the pause, never is it skipped.
                     await asyncio.sleep(self._throttle_s)
         finally:
-            self._status.publish_upload(uploading=False, error=self._status.current.upload_error)
+            self._queue.on_wake(None)
+            self._publish(uploading=False, error=self._status.current.upload_error)
 
     async def _pass(self) -> None:
         """Empty the queue, then ask for the write checkpoint that lets downloads go on."""
         previous: int | None = None
         while True:
             head = await self._queue.head()
+            if previous is not None and head != previous:  # something has moved: only this ends an error
+                self._failures = 0
+                self._publish(uploading=True, error=None)
             if head is None:
                 if await self._acknowledge():
                     return
@@ -88,11 +115,10 @@ class Uploader:
                     hint="Call `await transaction.complete()` for each transaction that the backend has taken.",
                 )
             previous = head
-            self._status.publish_upload(uploading=True, error=self._status.current.upload_error)
+            self._publish(uploading=True, error=self._status.current.upload_error)
             if not await self._upload_as_one_device():
                 previous = None
                 continue
-            self._status.publish_upload(uploading=True, error=None)
 
     async def _upload_as_one_device(self) -> bool:
         """Upload; False where the device had to take a new client id instead. Raises ClientForked the second time in a row.
@@ -124,7 +150,8 @@ class Uploader:
             if not await self._queue.set_target(write_checkpoint, sequence=sequence):
                 return False
             await self._is_overdue()  # the time of the new one begins
-        self._status.publish_upload(uploading=False, error=None)
+        self._failures = 0
+        self._publish(uploading=False, error=None)
         self._finished()
         return True
 
@@ -133,10 +160,32 @@ class Uploader:
         return self._watchdog.observe(awaited, connected=self._status.current.connected, now_s=_now_s())
 
     async def _failed(self, error: Exception) -> None:
-        _log.warning("Upload failed, it is tried again: %s", error, extra={"event": "upload_failed"})
-        self._status.publish_upload(uploading=False, error=error)
-        delay = error.retry_after_s if isinstance(error, RetryableUploadError | ServiceError) else None
-        await self._retry_pause(delay)
+        """Show the error and make a pause, which `retry_now` ends, and `network_works` where the network was the reason."""
+        self._failures += 1
+        self._cut_off = isinstance(error, ConnectionFailed | OSError)
+        asked_s = getattr(error, "retry_after_s", None)
+        policy = self._network_retry if self._cut_off else self._retry
+        pause_s = wait_s(
+            policy,
+            self._failures,
+            asked_s=float(asked_s) if isinstance(asked_s, int | float) else None,
+            unit=self._random_unit(),
+        )
+        _log.warning(
+            "Upload failed, it is tried again in %.1f s: %s",
+            pause_s,
+            error,
+            extra={"event": "upload_failed", "failures": self._failures, "pause_s": round(pause_s, 3)},
+        )
+        self._end_pause.clear()
+        self._publish(uploading=False, error=error)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await self._end_pause.wait()
+        self._cut_off = False
+
+    def _publish(self, *, uploading: bool, error: Exception | None) -> None:
+        self._status.publish_upload(uploading=uploading, error=error, queue_since=self._queue.head_since)
 
 
 def _now_s() -> float:

@@ -69,6 +69,32 @@ async def test_killed_before_the_write_checkpoint_request_it_asks_after_the_rest
     assert len(service.uploads) == 1
 
 
+async def test_killed_while_a_checkpoint_becomes_visible_it_shows_nothing_of_it_and_goes_on(
+    service: ScriptedService, connector: HttpConnector, tmp_path: Path
+) -> None:
+    service.lines = WHOLE
+    await kill_at("mid_apply", file=tmp_path / "app.db", url=service.url)
+    async with SyncDatabase(tmp_path / "app.db", schema=SCHEMA) as db:
+        assert await names(db) == []
+        assert db.current_status.has_synced is False
+        await db.connect(connector, retry_delay_s=FAST_S)
+        await db.wait_for_first_sync(timeout=DEADLINE_S)
+        assert await names(db) == ["Groceries", "Work"]
+
+
+async def test_killed_before_anybody_was_told_of_a_checkpoint_it_has_it(
+    service: ScriptedService, connector: HttpConnector, tmp_path: Path
+) -> None:
+    service.lines = WHOLE
+    await kill_at("after_apply", file=tmp_path / "app.db", url=service.url)
+    async with SyncDatabase(tmp_path / "app.db", schema=SCHEMA) as db:
+        assert await names(db) == ["Groceries", "Work"]
+        assert db.current_status.has_synced
+        await db.connect(connector, retry_delay_s=FAST_S)
+        await until(lambda: len(service.requests) == 2)
+    assert service.requests[1]["buckets"] == [{"name": "1#a[]", "after": "2"}]
+
+
 @pytest.mark.requirement(186)
 async def test_killed_in_the_middle_of_a_download_it_goes_on_from_its_positions(
     service: ScriptedService, connector: HttpConnector, tmp_path: Path

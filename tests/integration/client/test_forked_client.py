@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import sys
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from syncline.client import HttpConnector, SyncDatabase
-from syncline.client.errors import ClientForked
+from syncline.client.errors import ClientForked, ServiceError
 from tests.integration.client.test_sync import DEADLINE_S, FAST_S, names, until
 from tests.integration.client.test_upload import EMPTY, drained, write
 from tests.support.scripted_service import ScriptedService, bucket, checkpoint, complete, data, put
@@ -79,3 +85,28 @@ async def test_the_new_client_id_is_the_files_own(
     await drained(db)
     [row] = await db.get_all("SELECT value FROM ps_kv WHERE key = 'client_id'")
     assert row["value"] == await db.get_client_id()
+
+
+async def write_from_outside(file: Path, row_id: str) -> None:
+    """A commit of a program that knows nothing of us: it shares its transaction id with others of its kind."""
+    script = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2], [sys.argv[3]]); c.commit()"
+    sql = "INSERT INTO lists(id, name) VALUES (?, 'x')"
+    other = await asyncio.create_subprocess_exec(sys.executable, "-c", script, str(file), sql, row_id)
+    assert await other.wait() == 0
+
+
+@pytest.mark.requirement(28)
+async def test_a_transaction_that_was_sent_does_not_grow_by_later_commits_of_foreign_writers(
+    db: SyncDatabase, service: ScriptedService, connector: HttpConnector, tmp_path: Path
+) -> None:
+    """With another content under the same first id the backend would have to take the file for a copy."""
+    service.upload_answers = [(503, "answer lost")] * 2
+    groups: list[list[list[str]]] = []
+    for row_id in ("a", "b", "c"):
+        await write_from_outside(tmp_path / "app.db", row_id)
+        with contextlib.suppress(ServiceError):
+            await connector.upload_data(db)
+        sent = service.uploads[-1]["transactions"]
+        groups.append([[entry["id"] for entry in transaction["crud"]] for transaction in sent])
+        assert len({transaction["crud"][0]["transaction_id"] for transaction in sent}) == 1
+    assert groups == [[["a"]], [["a"], ["b"]], [["a"], ["b"], ["c"]]]

@@ -67,9 +67,12 @@ async def test_a_connected_database_gets_the_rows_of_the_service(
 
 @pytest.mark.requirement(56)
 async def test_connect_returns_before_anything_happens_on_the_network(db: SyncDatabase) -> None:
-    started = time.monotonic()
-    await db.connect(Fixed("http://127.0.0.1:9"), retry_delay_s=FAST_S)
-    assert time.monotonic() - started < 0.1
+    durations_s: list[float] = []
+    for _ in range(5):  # the shortest counts: the machine may be busy with something else
+        started = time.monotonic()
+        await db.connect(Fixed("http://127.0.0.1:9"), retry_delay_s=FAST_S)
+        durations_s.append(time.monotonic() - started)
+    assert min(durations_s) < 0.1
     status = await db.wait_for_status(lambda s: s.download_error is not None, DEADLINE_S)
     assert not status.connected
 

@@ -185,6 +185,8 @@ async def test_a_rejected_transaction_leaves_the_queue_and_is_counted(
     await db.connect(connector, retry_delay_s=FAST_S)
     await drained(db)
     assert connector.rejected == 1
+    [letter] = await db.dead_letters.list()
+    assert (letter.refusal.code, letter.entries[0].id) == ("UNIQUE_VIOLATION", "a")
     assert [len(body["transactions"]) for body in service.uploads] == [2, 1]
 
 

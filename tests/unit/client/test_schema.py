@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from syncline.client.schema import COLUMNS_MAX, Column, ColumnType, Schema, SchemaInvalid, Table
+from syncline.client.schema import COLUMNS_MAX, Column, ColumnType, RawTable, Schema, SchemaInvalid, Table
+from syncline.client.schema_raw import REST, ROW_ID, RawStatement
 
 
 @pytest.mark.requirement(86)
@@ -92,3 +93,67 @@ def test_two_tables_or_views_of_one_name_are_refused() -> None:
         Schema([Table("a", []), Table("A", [], view_name="b")])
     with pytest.raises(SchemaInvalid, match="view"):
         Schema([Table("a", []), Table("b", [], view_name="a")])
+
+
+def test_two_indexes_of_one_name_are_refused() -> None:
+    with pytest.raises(SchemaInvalid, match="index"):
+        Table("t", [Column.text("a")], indexes={"by": ["a"], "BY": ["-a"]})
+
+
+def test_a_table_is_found_by_its_name_or_its_views() -> None:
+    table = Table("todos", [], view_name="tasks")
+    schema = Schema([table, RawTable("places")])
+    assert schema.table("TODOS") is schema.table("tasks") is table
+    assert schema.table("places") is None
+    assert [raw.name for raw in schema.raw_tables] == ["places"]
+
+
+def test_raw_tables_share_the_names_of_tables_and_views() -> None:
+    with pytest.raises(SchemaInvalid, match="table"):
+        Schema([Table("a", []), RawTable("A", table_name="b")])
+    with pytest.raises(SchemaInvalid, match="view"):
+        Schema([Table("a", []), RawTable("b", table_name="A")])
+
+
+@pytest.mark.parametrize("name", ["", "a b", 'a"b'])
+def test_raw_tables_have_names_like_others(name: str) -> None:
+    with pytest.raises(SchemaInvalid):
+        RawTable(name)
+    with pytest.raises(SchemaInvalid):
+        RawTable("a", synced_columns=[name])
+
+
+def test_what_a_raw_table_cannot_be() -> None:
+    with pytest.raises(SchemaInvalid, match="reserved"):
+        RawTable("a", table_name="ps_data__a")
+    with pytest.raises(SchemaInvalid, match='"id"'):
+        RawTable("a", synced_columns=["Id"])
+    with pytest.raises(SchemaInvalid, match="put statement"):
+        RawTable("a", put=RawStatement("  -- nothing\n"))
+    with pytest.raises(SchemaInvalid, match="not the row id") as caught:
+        RawTable("a", delete=RawStatement("DELETE FROM a WHERE name = ?", ["name"]))
+    assert "ROW_ID" in caught.value.hint
+
+
+def test_a_raw_table_has_the_form_of_the_field() -> None:
+    table = RawTable(
+        "lists",
+        table_name="stored",
+        put=RawStatement("INSERT INTO stored VALUES (?, ?, ?)", [ROW_ID, "name", REST]),
+        delete=RawStatement("DELETE FROM stored WHERE id = ?", [ROW_ID]),
+        clear="DELETE FROM stored",
+        track_previous=["name"],
+    )
+    found = table.as_json()
+    assert found["put"] == {"sql": "INSERT INTO stored VALUES (?, ?, ?)", "params": ["Id", {"Column": "name"}, "Rest"]}
+    assert found["include_old"] == ["name"]
+    assert RawTable.from_json(found).as_json() == found
+    with pytest.raises(SchemaInvalid, match="unknown parameter"):
+        RawTable.from_json(found | {"put": {"sql": "x", "params": ["Name"]}})
+
+
+def test_local_only_wins_over_insert_only() -> None:
+    table = Table("t", [], local_only=True, insert_only=True)
+    assert table.local_only
+    assert not table.insert_only
+    assert table.internal_name == "ps_data_local__t"

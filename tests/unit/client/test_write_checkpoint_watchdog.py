@@ -1,17 +1,38 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 from syncline.client.write_checkpoint_watchdog import WriteCheckpointWatchdog
 
 
-def test_a_write_checkpoint_is_overdue_after_the_timeout_and_again_after_another() -> None:
+def overdue(watchdog: WriteCheckpointWatchdog, awaited: int, *times: float) -> list[bool]:
+    return [watchdog.observe(awaited, connected=True, now_s=now) for now in times]
+
+
+def test_a_write_checkpoint_is_overdue_after_the_timeout_and_again_after_twice_that() -> None:
     watchdog = WriteCheckpointWatchdog(timeout_s=30)
-    assert [watchdog.observe(7, connected=True, now_s=now) for now in (0, 29, 30, 31, 60)] == [
-        False,
-        False,
-        True,
-        False,
-        True,
-    ]
+    assert overdue(watchdog, 7, 0, 29, 30, 31, 60, 89, 90) == [False, False, True, False, False, False, True]
+
+
+def test_slow_replication_gets_more_time_with_each_new_write_checkpoint() -> None:
+    """A service that counts keeps the newest moment only: asked every 30 s, one that is 45 s behind would never reach it."""
+    watchdog = WriteCheckpointWatchdog(timeout_s=30, timeout_max_s=100)
+    now_s, asked = 0.0, [0.0]
+    number = 1
+    while now_s < 1000:
+        if watchdog.observe(number, connected=True, now_s=now_s):
+            number += 1
+            asked.append(now_s)
+            assert not watchdog.observe(number, connected=True, now_s=now_s)
+        now_s += 1
+    assert [b - a for a, b in pairwise(asked)][:5] == [30, 60, 100, 100, 100]
+
+
+def test_the_time_of_other_writes_begins_at_the_first_timeout() -> None:
+    watchdog = WriteCheckpointWatchdog(timeout_s=30)
+    assert overdue(watchdog, 7, 0, 30) == [False, True]
+    assert not watchdog.observe(None, connected=True, now_s=40)  # it came
+    assert overdue(watchdog, 9, 50, 79, 80) == [False, False, True]
 
 
 def test_each_write_checkpoint_has_its_own_time() -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from syncline.errors import RemoteProtocolError
 from syncline.protocol.lines import BucketChecksum, Checkpoint, CheckpointDiff
 
 __all__ = ["Applied", "ApplyResult", "Blocked", "LocalCheckpoint", "Mismatch"]
+
+INT64_MAX = 2**63 - 1
+INT64_DIGITS_MAX = 19  # digits of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +27,24 @@ class LocalCheckpoint:
 
     @classmethod
     def of_line(cls, line: Checkpoint) -> LocalCheckpoint:
-        """The checkpoint that a full `checkpoint` line describes."""
+        """The checkpoint that a full `checkpoint` line describes. Raises RemoteProtocolError for a number that is none."""
         return cls(
-            last_op_id=int(line.last_op_id),
-            write_checkpoint=_number(line.write_checkpoint),
+            last_op_id=_number("last_op_id", line.last_op_id),
+            write_checkpoint=_optional_number("write_checkpoint", line.write_checkpoint),
             buckets={bucket.bucket: bucket for bucket in line.buckets},
         )
 
     def with_diff(self, line: CheckpointDiff) -> LocalCheckpoint:
-        """The checkpoint after a `checkpoint_diff` line. A diff without a write checkpoint clears it (protocol, 2.4)."""
+        """The checkpoint after a `checkpoint_diff` line. A diff without a write checkpoint clears it (protocol, 2.4).
+
+        Raises RemoteProtocolError for a number that is none.
+        """
         buckets = {name: bucket for name, bucket in self.buckets.items() if name not in set(line.removed_buckets)}
         buckets.update((bucket.bucket, bucket) for bucket in line.updated_buckets)
         return LocalCheckpoint(
-            last_op_id=int(line.last_op_id), write_checkpoint=_number(line.write_checkpoint), buckets=buckets
+            last_op_id=_number("last_op_id", line.last_op_id),
+            write_checkpoint=_optional_number("write_checkpoint", line.write_checkpoint),
+            buckets=buckets,
         )
 
     def up_to(self, priority: int | None) -> Iterable[BucketChecksum]:
@@ -65,5 +74,12 @@ class Mismatch:
 ApplyResult = Applied | Blocked | Mismatch
 
 
-def _number(text: str | None) -> int | None:
-    return None if text is None else int(text)
+def _number(field: str, text: str) -> int:
+    """A number of a line: digits that fit a signed 64-bit integer, which is what SQLite holds."""
+    if not (text.isascii() and text.isdecimal()) or len(text) > INT64_DIGITS_MAX or int(text) > INT64_MAX:
+        raise RemoteProtocolError(f"The service sent a checkpoint whose {field} is not a number of 64 bits.")
+    return int(text)
+
+
+def _optional_number(field: str, text: str | None) -> int | None:
+    return None if text is None else _number(field, text)

@@ -22,6 +22,8 @@ __all__ = [
     "StreamFailed",
     "SubscriptionsChanged",
     "SyncStateChanged",
+    "TimePassed",
+    "TokenPrefetchFailed",
     "TokenRefreshed",
     "UploadFinished",
 ]
@@ -86,6 +88,16 @@ class TokenRefreshed:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenPrefetchFailed:
+    """They are not there: the connector failed. The old ones are good for some time yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimePassed:
+    """A keepalive's time has passed in an open stream whose transport brings no keepalive lines."""
+
+
+@dataclass(frozen=True, slots=True)
 class SubscriptionsChanged:
     """The rows of `ps_stream_subscriptions` now."""
 
@@ -121,6 +133,8 @@ Event = (
     | StreamFailed
     | UploadFinished
     | TokenRefreshed
+    | TokenPrefetchFailed
+    | TimePassed
     | SubscriptionsChanged
     | SyncStateChanged
     | CheckpointApplied

@@ -89,11 +89,15 @@ class OpenStream:
 
 @dataclass(frozen=True, slots=True)
 class CloseStream:
-    """End this iteration. `reconnect_now`: without the retry delay; `hide_disconnect`: without a change of status."""
+    """End this iteration. `reconnect_now`: without a delay; `hide_disconnect`: without a change of status.
+
+    `delay_s`: seconds until the next one, to which the runner adds jitter.
+    """
 
     hide_disconnect: bool = False
     reconnect_now: bool = False
     error: Exception | None = None
+    delay_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,15 +11,10 @@ from syncline.client.core import events as ev
 from syncline.client.core import instructions as do
 from syncline.client.core.checkpoint import Applied, Blocked, LocalCheckpoint, Mismatch
 from syncline.client.core.progress import ProgressTracker
-from syncline.client.core.status import FULL_SYNC_PRIORITY, PriorityStatus, StreamStatus, SyncStatus, time_of
-from syncline.client.core.subscriptions import (
-    LocalSubscription,
-    decode_params,
-    stream_priorities,
-    streams_request,
-    synced_ids,
-    unknown_streams,
-)
+from syncline.client.core.retry import RetryDelays
+from syncline.client.core.status import FULL_SYNC_PRIORITY, BlockedBy, PriorityStatus, StreamStatus, SyncStatus, time_of
+from syncline.client.core.stream_statuses import StreamStatuses
+from syncline.client.core.subscriptions import LocalSubscription, streams_request
 from syncline.client.errors import AuthFailed, ChecksumMismatch
 from syncline.errors import RemoteProtocolError
 from syncline.protocol import lines
@@ -28,6 +23,15 @@ from syncline.protocol.requests import StreamRequest
 __all__ = ["TOKEN_PREFETCH_S", "SyncMachine"]
 
 TOKEN_PREFETCH_S = 30  # seconds of life left at which a new token is fetched ahead
+
+_NOT_CONNECTED: dict[str, object] = {
+    "connected": False,
+    "connecting": False,
+    "progress": None,
+    "blocked_by": None,
+    "caught_up": False,
+    "applied_write_checkpoint": None,
+}
 
 
 class SyncMachine:
@@ -44,13 +48,18 @@ class SyncMachine:
         parameters: dict[str, object] | None = None,
         app_metadata: dict[str, str] | None = None,
         include_defaults: bool = True,
+        retry: RetryDelays | None = None,
     ) -> None:
         self._client_id = client_id
         self._parameters = parameters or {}
         self._app_metadata = app_metadata or {}
         self._include_defaults = include_defaults
         self._status = SyncStatus()
+        self._retry = retry or RetryDelays()
         self._auth_failures = 0  # refused tokens in a row, over iterations
+        self._expiries = 0  # tokens in a row that had no life left at their first keepalive
+        self._failures = 0  # iterations in a row that did not get as far as a complete checkpoint
+        self._mismatches = 0  # complete checkpoints in a row with wrong checksums
         self._begin(ev.Started())
         self._running = False
 
@@ -59,8 +68,7 @@ class SyncMachine:
         if isinstance(event, ev.Started):
             return self._started(event)
         if isinstance(event, ev.Stopped):
-            self._running = False
-            return [do.CloseStream(), self._publish(connected=False, connecting=False, progress=None, blocked_by=None)]
+            return self._stopped()
         if isinstance(event, ev.SyncStateChanged):
             return [self._publish(**_priorities(event.sync_state))]
         if isinstance(event, ev.ClientIdChanged):
@@ -83,6 +91,11 @@ class SyncMachine:
                 return self._upload_finished(event)
             case ev.TokenRefreshed():
                 return self._reopen()
+            case ev.TokenPrefetchFailed():
+                self._prefetching = False  # the next keepalive tries again
+                return []
+            case ev.TimePassed():
+                return [do.RefreshSubscriptions(), do.TriggerUpload()]
             case ev.CheckpointApplied():
                 return self._applied(event)
 
@@ -93,16 +106,15 @@ class SyncMachine:
         self._checkpoint: LocalCheckpoint | None = None
         self._pending: LocalCheckpoint | None = None  # validated, but not applied
         self._known = {position.name for position in event.positions}
-        self._rows = event.subscriptions
-        self._requested_rows = event.subscriptions
         self._requested = streams_request(event.subscriptions, include_defaults=self._include_defaults)
-        self._streams: list[lines.StreamDescription] = []
-        self._unknown: list[str] = []
+        self._streams = StreamStatuses(event.subscriptions)
         self._progress = ProgressTracker(event.counters)
+        self._seen: int | None = None  # the newest write checkpoint in a complete checkpoint of this iteration
         self._first_line = True
         self._prefetching = False
 
     def _started(self, event: ev.Started) -> list[do.Instruction]:
+        hidden = self._status.connected  # only another request: what the app sees goes on until the first line
         self._begin(event)
         request = StreamRequest(
             buckets=list(event.positions),
@@ -114,27 +126,40 @@ class SyncMachine:
             streams=self._requested,
         )
         publish = self._publish(
-            connecting=not self._status.connected,
-            progress=None,
-            blocked_by=None,
-            streams=self._stream_statuses(),
+            connecting=not hidden,
+            progress=self._status.progress if hidden else None,
+            blocked_by=self._status.blocked_by if hidden else None,
+            caught_up=self._status.caught_up and hidden,
+            applied_write_checkpoint=None,
+            streams=self._streams.statuses(),
             **_priorities(event.sync_state),
         )
         return [publish, do.OpenStream(request)]
+
+    def _stopped(self) -> list[do.Instruction]:
+        self._running = False
+        self._failures = self._mismatches = self._auth_failures = self._expiries = 0
+        publish = self._publish(**_NOT_CONNECTED, streams=self._without_progress(), download_error=None, retries=0)
+        return [do.CloseStream(), publish]
 
     def _close(
         self, *, error: Exception | None, reconnect_now: bool = False, first: list[do.Instruction] | None = None
     ) -> list[do.Instruction]:
         """End the iteration visibly."""
         self._running = False
+        if error is not None or self._checkpoint is None:
+            self._failures += 1
+        failures = self._mismatches if isinstance(error, ChecksumMismatch) else self._failures
         publish = self._publish(
-            connected=False,
-            connecting=False,
-            progress=None,
-            blocked_by=None,
-            download_error=error or self._status.download_error,
+            **_NOT_CONNECTED,
+            streams=self._without_progress(),
+            # What is tried again at once (a token that had run out) is no error yet.
+            download_error=(None if reconnect_now else error) or self._status.download_error,
+            retries=self._failures,
         )
-        return [*(first or []), do.CloseStream(error=error, reconnect_now=reconnect_now), publish]
+        delay_s = 0.0 if reconnect_now else self._retry.delay_s(failures, error)
+        close = do.CloseStream(error=error, reconnect_now=reconnect_now, delay_s=delay_s)
+        return [*(first or []), close, publish]
 
     def _failed(self, error: Exception) -> list[do.Instruction]:
         if not isinstance(error, AuthFailed):
@@ -145,9 +170,19 @@ class SyncMachine:
             error=error, reconnect_now=self._auth_failures == 1, first=[do.FetchCredentials(expired=True)]
         )
 
+    def _without_progress(self) -> tuple[StreamStatus, ...]:
+        self._streams.show_progress(None)
+        return self._streams.statuses()
+
     # -- lines
 
     def _line(self, event: ev.LineReceived) -> list[do.Instruction]:
+        try:
+            return self._read_line(event)
+        except RemoteProtocolError as exc:
+            return self._close(error=exc)
+
+    def _read_line(self, event: ev.LineReceived) -> list[do.Instruction]:
         opening: list[do.Instruction] = []
         if self._first_line:
             self._first_line = False
@@ -162,12 +197,7 @@ class SyncMachine:
             case lines.TokenExpiresIn(seconds):
                 return opening + self._token(seconds)
             case lines.DataBatch() as batch:
-                self._progress.received(batch.bucket, len(batch.data))
-                self._known.add(batch.bucket)
-                store: list[do.Instruction] = [do.StoreOps(batch, event.size_bytes)]
-                if self._checkpoint is not None:
-                    store.append(self._publish(progress=self._progress.progress()))
-                return opening + store
+                return opening + self._data(batch, event.size_bytes)
             case lines.CheckpointDiff() as line:
                 if self._checkpoint is None:
                     return self._protocol_error("checkpoint_diff")
@@ -184,12 +214,20 @@ class SyncMachine:
     def _protocol_error(self, kind: str) -> list[do.Instruction]:
         return self._close(error=RemoteProtocolError(f"The service sent {kind} before any checkpoint."))
 
+    def _data(self, batch: lines.DataBatch, size_bytes: int) -> list[do.Instruction]:
+        moved = self._progress.received(batch.bucket, len(batch.data))
+        self._known.add(batch.bucket)
+        store = do.StoreOps(batch, size_bytes)
+        if self._checkpoint is None:
+            return [store]
+        self._streams.show_progress(self._progress, moved)
+        return [store, self._publish(progress=self._progress.progress(), streams=self._streams.statuses())]
+
     def _new_checkpoint(self, line: lines.Checkpoint) -> list[do.Instruction]:
-        self._streams = line.streams
-        self._unknown = unknown_streams(self._requested_rows, line.streams)
+        self._streams.set_streams(line.streams)
         warnings: list[do.Instruction] = [
             do.LogWarning("stream_unknown", f"The service has no sync stream named {name!r} for this user.")
-            for name in self._unknown
+            for name in self._streams.unknown
         ]
         warnings += [
             do.LogWarning("stream_error", f"Sync stream {stream.name!r}: {error.message}")
@@ -211,12 +249,20 @@ class SyncMachine:
         todo: list[do.Instruction] = [do.DeleteBuckets(gone)] if gone else []
         if self._progress.begin(checkpoint.buckets.values()):
             todo.append(do.ResetProgress())
-        return [*todo, self._publish(progress=self._progress.progress(), blocked_by=None)]
+        self._streams.set_buckets(checkpoint.buckets.values())
+        self._progress.assign(self._streams.owners)
+        self._streams.show_progress(self._progress)
+        publish = self._publish(progress=self._progress.progress(), blocked_by=None, streams=self._streams.statuses())
+        return [*todo, publish]
 
     def _token(self, seconds: int) -> list[do.Instruction]:
         """A keepalive (protocol reference, 2.7): also the moment to look at subscriptions and at the upload queue."""
         if seconds <= 0:
-            return self._close(error=None, reconnect_now=True, first=[do.FetchCredentials(expired=True)])
+            self._expiries += 1
+            # A connector that hands out the same token again would make a hot loop: services accept it for a minute more.
+            reconnect_now = self._expiries == 1
+            return self._close(error=None, reconnect_now=reconnect_now, first=[do.FetchCredentials(expired=True)])
+        self._expiries = 0
         todo: list[do.Instruction] = [do.RefreshSubscriptions(), do.TriggerUpload()]
         if seconds <= TOKEN_PREFETCH_S and not self._prefetching:
             self._prefetching = True
@@ -229,23 +275,39 @@ class SyncMachine:
         full = event.priority is None
         match event.result:
             case Mismatch(buckets):
+                self._mismatches += 1
                 return self._close(error=ChecksumMismatch(buckets))
             case Blocked(reason):
                 if not full:
                     return []  # the full checkpoint takes care of it
                 self._pending = self._checkpoint
-                return [self._publish(blocked_by=reason), do.TriggerUpload()]
+                self._downloaded()
+                return [self._publish(blocked_by=reason, download_error=None, retries=0), do.TriggerUpload()]
             case Applied():
-                buckets = list(self._checkpoint.buckets.values()) if self._checkpoint else []
-                priorities = stream_priorities(self._requested_rows, self._rows, self._streams, buckets)
-                todo: list[do.Instruction] = []
-                if done := synced_ids(self._rows, priorities, priority=event.priority):
-                    todo.append(do.MarkStreamsSynced(done))
-                if not full:
-                    return todo
-                self._pending = None
-                self._progress.applied()
-                return [*todo, self._publish(progress=None, blocked_by=None, download_error=None)]
+                done = self._streams.synced(event.priority)
+                todo: list[do.Instruction] = [do.MarkStreamsSynced(done)] if done else []
+                return [*todo, self._visible()] if full else todo
+
+    def _downloaded(self) -> None:
+        """A complete checkpoint is on the device, and its checksums are right: whatever failed before is over."""
+        self._failures = self._mismatches = 0
+        if self._checkpoint is not None and self._checkpoint.write_checkpoint is not None:
+            self._seen = max(self._seen or 0, self._checkpoint.write_checkpoint)
+
+    def _visible(self) -> do.PublishStatus:
+        """The full checkpoint is in the app's tables."""
+        self._pending = None
+        self._downloaded()
+        self._progress.applied()
+        return self._publish(
+            progress=None,
+            blocked_by=None,
+            download_error=None,
+            retries=0,
+            caught_up=True,
+            applied_write_checkpoint=self._seen,
+            streams=self._without_progress(),
+        )
 
     def _upload_finished(self, event: ev.UploadFinished) -> list[do.Instruction]:
         """Apply what was only waiting for our own writes to come back."""
@@ -253,15 +315,18 @@ class SyncMachine:
         # A later checkpoint may name no write checkpoint (protocol reference, 2.4): one that was seen before still counts.
         seen = max(event.last_seen or 0, (pending.write_checkpoint if pending else None) or 0)
         if seen < (event.target or 0):
-            return [self._publish(blocked_by="write_checkpoint")]
+            return [self._publish(blocked_by=BlockedBy.WRITE_CHECKPOINT)]
         if pending is None:
             return []
         self._pending = None
         return [do.ApplyCheckpoint(pending, None)]
 
     def _subscriptions_changed(self, rows: tuple[LocalSubscription, ...]) -> list[do.Instruction]:
-        self._rows = rows
-        publish = self._publish(streams=self._stream_statuses())
+        self._streams.set_rows(rows)
+        self._progress.assign(self._streams.owners)
+        if self._status.progress is not None:
+            self._streams.show_progress(self._progress)
+        publish = self._publish(streams=self._streams.statuses())
         changed = streams_request(rows, include_defaults=self._include_defaults) != self._requested
         if not (changed and self._running):
             return [publish]
@@ -281,23 +346,6 @@ class SyncMachine:
     def _publish(self, **changes: object) -> do.PublishStatus:
         self._status = replace(self._status, **changes)
         return do.PublishStatus(self._status)
-
-    def _stream_statuses(self) -> tuple[StreamStatus, ...]:
-        errors = {stream.name: tuple(error.message for error in stream.errors) for stream in self._streams}
-        return tuple(
-            StreamStatus(
-                name=row.stream,
-                parameters=decode_params(row.params_text),
-                active=row.active,
-                is_default=row.is_default,
-                explicit=row.explicit,
-                unknown=row.stream in self._unknown,
-                errors=errors.get(row.stream, ()),
-                expires_at=None if row.expires_at_us is None else time_of(row.expires_at_us),
-                last_synced_at=None if row.last_synced_at_us is None else time_of(row.last_synced_at_us),
-            )
-            for row in self._rows
-        )
 
 
 def _priorities(sync_state: tuple[tuple[int, int], ...]) -> dict[str, object]:

@@ -10,7 +10,16 @@ import msgspec
 from syncline.protocol.lines import LOWEST_PRIORITY, BucketChecksum, StreamDescription
 from syncline.protocol.requests import StreamsRequest, StreamSubscription
 
-__all__ = ["LocalSubscription", "decode_params", "encode_params", "streams_request", "synced_ids", "unknown_streams"]
+__all__ = [
+    "LocalSubscription",
+    "bucket_owners",
+    "decode_params",
+    "encode_params",
+    "stream_priorities",
+    "streams_request",
+    "synced_ids",
+    "unknown_streams",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +72,41 @@ def unknown_streams(rows: tuple[LocalSubscription, ...], streams: list[StreamDes
     return sorted({row.stream for row in rows if row.explicit} - listed)
 
 
-def stream_priorities(
+def bucket_owners(
     requested: tuple[LocalSubscription, ...],
     rows: tuple[LocalSubscription, ...],
     streams: list[StreamDescription],
     buckets: list[BucketChecksum],
-) -> dict[int, int]:
-    """Row id -> the least urgent priority among the buckets of its stream: when that is complete, the whole stream is."""
+) -> dict[str, tuple[int, ...]]:
+    """Bucket -> row ids of the subscriptions that are the reason for it (protocol reference, 2.3).
+
+    `requested` are the rows at the time of the request, whose explicit ones the service counts; `rows` are those of now, among which
+    default streams have got theirs.
+    """
     explicit = [row for row in requested if row.explicit]
     defaults = {row.stream: row.row_id for row in rows if row.params_text == "null"}
-    found: dict[int, int] = {}
+    found: dict[str, tuple[int, ...]] = {}
     for bucket in buckets:
+        owners: list[int] = []
         for reason in bucket.subscriptions:
             row_id: int | None = None
-            if reason.sub is not None and reason.sub < len(explicit):
+            if reason.sub is not None and 0 <= reason.sub < len(explicit):
                 row_id = explicit[reason.sub].row_id
-            elif reason.default is not None and reason.default < len(streams):
+            elif reason.default is not None and 0 <= reason.default < len(streams):
                 row_id = defaults.get(streams[reason.default].name)
-            if row_id is not None:
-                found[row_id] = max(found.get(row_id, 0), bucket.priority)
+            if row_id is not None and row_id not in owners:
+                owners.append(row_id)
+        if owners:
+            found[bucket.bucket] = tuple(owners)
+    return found
+
+
+def stream_priorities(owners: dict[str, tuple[int, ...]], buckets: list[BucketChecksum]) -> dict[int, int]:
+    """Row id -> the least urgent priority among the buckets of its stream: when that is complete, the whole stream is."""
+    found: dict[int, int] = {}
+    for bucket in buckets:
+        for row_id in owners.get(bucket.bucket, ()):
+            found[row_id] = max(found.get(row_id, 0), bucket.priority)
     return found
 
 

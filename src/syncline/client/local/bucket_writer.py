@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from itertools import chain
 
 import apsw
 import orjson
@@ -13,7 +15,9 @@ from syncline.protocol.ops import OpType, to_signed32, to_unsigned32
 
 __all__ = ["FRESH_KEYS_MAX", "BucketWriter"]
 
-FRESH_KEYS_MAX = 250_000  # keys remembered over all buckets that fill for the first time, about 100 bytes each
+FRESH_KEYS_MAX = (
+    250_000  # keys remembered over all buckets that fill for the first time, about 80 bytes each (their hashes)
+)
 
 _INSERT = "INSERT INTO ps_oplog(bucket, op_id, row_type, row_id, key, data, hash) VALUES (?, ?, ?, ?, ?, ?, ?)"
 # CROSS JOIN keeps the keys outside, so that each is one look-up in ps_oplog_key.
@@ -48,9 +52,12 @@ class _Segment:
 
 @dataclass(slots=True)
 class _FreshKeys:
-    """All keys of a bucket since it was created, and the row that it had when the last of them was stored."""
+    """Hashes of all keys of a bucket since it was created, and the row that it had when the last of them was stored.
 
-    keys: set[str]
+    Two keys with one hash cost a look-up that finds nothing.
+    """
+
+    keys: set[int]
     last_op: int = 0
     downloaded_size: int = 0
 
@@ -76,15 +83,17 @@ class BucketWriter:
         if not batch.data:
             return
         add = put = 0
-        segment = _Segment()
-        for entry in batch.data:
-            if entry.op is OpType.CLEAR:
-                self._flush(bucket, segment, never_applied=never_applied)
-                self._clear(bucket)
-                segment, never_applied = _Segment(), True
-                add, put = _checksum(entry), 0
-            else:
-                _fold(segment, bucket, entry)
+        segment = _rows_of_puts(bucket, batch.data)
+        if segment is None:
+            segment = _Segment()
+            for entry in batch.data:
+                if entry.op is OpType.CLEAR:
+                    self._flush(bucket, segment, never_applied=never_applied)
+                    self._clear(bucket)
+                    segment, never_applied = _Segment(), True
+                    add, put = _checksum(entry), 0
+                else:
+                    _fold(segment, bucket, entry)
         self._flush(bucket, segment, never_applied=never_applied)
         add += segment.add
         put += segment.put
@@ -141,7 +150,7 @@ class BucketWriter:
     def _flush(self, bucket: int, segment: _Segment, *, never_applied: bool) -> None:
         """Write a segment and add what it superseded to its checksums."""
         superseded = segment.superseding
-        keys = self._maybe_stored(bucket, segment.touched)
+        keys = self._maybe_stored(bucket, segment.touched or segment.live)
         if keys:
             for key, checksum in self._connection.execute(_SUPERSEDE, (orjson.dumps(keys).decode(), bucket)).fetchall():
                 superseded.add(str(key))
@@ -149,20 +158,41 @@ class BucketWriter:
                 segment.put -= int(str(checksum))
         if not never_applied and superseded:
             self._connection.executemany(_UPDATED, [row for key, row in segment.removed.items() if key in superseded])
-        self._connection.executemany(_INSERT, [*segment.live.values(), *segment.keyless])
+        self._connection.executemany(_INSERT, chain(segment.live.values(), segment.keyless))
 
-    def _maybe_stored(self, bucket: int, keys: set[str]) -> list[str]:
+    def _maybe_stored(self, bucket: int, keys: Collection[str]) -> list[str]:
         """Which of these keys can have a row in `ps_oplog`."""
         fresh = self._fresh.get(bucket)
         if fresh is None:
             return list(keys)
-        found = keys & fresh.keys
+        hashes = set(map(hash, keys))
+        known = hashes & fresh.keys
+        found = [key for key in keys if hash(key) in known] if known else []
         before = len(fresh.keys)
-        fresh.keys |= keys
+        fresh.keys |= hashes
         self._fresh_count += len(fresh.keys) - before
         if self._fresh_count > self._fresh_keys_max:
             self.forget_keys()
-        return list(found)
+        return found
+
+
+def _rows_of_puts(bucket: int, entries: list[OplogEntry]) -> _Segment | None:
+    """The segment of a line of PUTs of as many rows, which is what a first download is made of; None for any other line.
+
+    `_fold` would give the same: this takes a third of its time.
+    """
+    live: dict[str, _OplogRow] = {}
+    total = 0
+    put = OpType.PUT
+    for entry in entries:
+        kind, row_id = entry.object_type, entry.object_id
+        if entry.op is not put or kind is None or row_id is None:
+            return None
+        key = f"{kind}/{row_id}/{'null' if entry.subkey is None else entry.subkey}"
+        checksum = int(entry.checksum)
+        total += checksum
+        live[key] = (bucket, _op_id(entry), kind, row_id, key, entry.data, to_signed32(checksum))
+    return _Segment(put=total, live=live) if len(live) == len(entries) else None
 
 
 def _fold(segment: _Segment, bucket: int, entry: OplogEntry) -> None:

@@ -16,6 +16,7 @@ import orjson
 from syncline.client.core.checkpoint import Applied, ApplyResult, Blocked, LocalCheckpoint, Mismatch
 from syncline.client.local.bucket_writer import FRESH_KEYS_MAX, BucketWriter
 from syncline.client.local.crud_queue import CrudQueue
+from syncline.client.local.local_connection import sync_writes
 from syncline.client.local.row_writer import RowWriter
 from syncline.protocol.lines import BucketChecksum, DataBatch
 from syncline.protocol.ops import to_unsigned32
@@ -157,7 +158,8 @@ class BucketStore:
         return None
 
     def _apply_full(self, checkpoint: LocalCheckpoint, now_us: int) -> None:
-        RowWriter(self._connection).write_all()
+        with sync_writes(self._connection):
+            RowWriter(self._connection).write_all()
         self._connection.execute("UPDATE ps_buckets SET last_applied_op = last_op WHERE last_applied_op <> last_op")
         self._connection.execute("DELETE FROM ps_updated_rows")
         self._connection.executemany(
@@ -170,7 +172,8 @@ class BucketStore:
         self._writer.forget_keys()
 
     def _apply_partial(self, names: str, priority: int, now_us: int) -> None:
-        RowWriter(self._connection).write_buckets(names)
+        with sync_writes(self._connection):
+            RowWriter(self._connection).write_buckets(names)
         self._connection.execute(f"UPDATE ps_buckets SET last_applied_op = last_op WHERE {_NAMED}", (names,))  # noqa: S608
         self._record_sync(priority, now_us)
 

@@ -8,6 +8,10 @@ from contextlib import contextmanager
 
 import apsw
 
+from syncline.client.encryption import EncryptionKey, FileUnreadable, unlock
+from syncline.client.local.field_functions import register_field_functions
+from syncline.client.local.local_connection import LocalConnection
+
 __all__ = ["BUSY_TIMEOUT_MS", "CACHE_KIB", "JOURNAL_BYTES_MAX", "open_reader", "open_writer", "write_transaction"]
 
 BUSY_TIMEOUT_MS = 30_000  # milliseconds to wait for another writer of the file
@@ -30,13 +34,12 @@ UPDATE ps_tx SET (current_tx, next_tx) = (
 _END_TX = "UPDATE ps_tx SET current_tx = NULL WHERE id = 1"
 
 
-def open_writer(path: str | os.PathLike[str]) -> apsw.Connection:
-    """Open the connection that writes; creates the file. `":memory:"` is possible. Raises apsw.Error.
+def open_writer(path: str | os.PathLike[str], *, key: EncryptionKey | None = None) -> apsw.Connection:
+    """Open the connection that writes; creates the file. `":memory:"` is possible. Raises FileUnreadable, apsw.Error.
 
     WAL with synchronous=NORMAL: a commit survives the end of the process, and readers never wait.
     """
-    connection = apsw.Connection(os.fspath(path))
-    _configure(connection)
+    connection = _open(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, key)
     for pragma in (
         "journal_mode=WAL",
         "synchronous=NORMAL",
@@ -44,15 +47,15 @@ def open_writer(path: str | os.PathLike[str]) -> apsw.Connection:
         f"wal_autocheckpoint={CHECKPOINT_PAGES}",
     ):
         _pragma(connection, pragma)
+    register_field_functions(connection)
     # INSERT OR REPLACE into a view deletes the old row, whose triggers must run (client SQLite reference, 4).
     _pragma(connection, "recursive_triggers=ON")
     return connection
 
 
-def open_reader(path: str | os.PathLike[str]) -> apsw.Connection:
-    """Open a connection that cannot write. The file must exist. Raises apsw.Error."""
-    connection = apsw.Connection(os.fspath(path), flags=apsw.SQLITE_OPEN_READONLY)
-    _configure(connection)
+def open_reader(path: str | os.PathLike[str], *, key: EncryptionKey | None = None) -> apsw.Connection:
+    """Open a connection that cannot write. The file must exist. Raises FileUnreadable, apsw.Error."""
+    connection = _open(path, apsw.SQLITE_OPEN_READONLY, key)
     _pragma(connection, "query_only=ON")
     return connection
 
@@ -80,8 +83,21 @@ def write_transaction(connection: apsw.Connection, *, local_writes: bool = True)
         raise
 
 
-def _configure(connection: apsw.Connection) -> None:
+def _open(path: str | os.PathLike[str], flags: int, key: EncryptionKey | None) -> LocalConnection:
+    try:
+        connection = LocalConnection(os.fspath(path), flags=flags)
+    except apsw.CantOpenError as exc:
+        raise FileUnreadable(
+            f"The database file {os.fspath(path)!r} cannot be opened.",
+            hint="Its folder must exist, and the app must be allowed to write there.",
+        ) from exc
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+    unlock(connection, key)
+    _configure(connection)
+    return connection
+
+
+def _configure(connection: apsw.Connection) -> None:
     _pragma(connection, f"cache_size=-{CACHE_KIB}")
     uuids = _uuids()  # of this connection alone: a generator cannot be shared between threads
     for name in ("uuid", "gen_random_uuid"):

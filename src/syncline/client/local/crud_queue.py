@@ -32,9 +32,9 @@ class CrudQueue:
         """The oldest local transaction with all its entries; None when nothing waits."""
         return next(self.transactions(1), None)
 
-    def transactions(self, limit: int) -> Iterator[QueuedTransaction]:
-        """The oldest `limit` local transactions, in order. Entries without a transaction id are a transaction each."""
-        rows = self._connection.execute("SELECT id, tx_id, data FROM ps_crud ORDER BY id")
+    def transactions(self, limit: int, *, after: int = 0) -> Iterator[QueuedTransaction]:
+        """The oldest `limit` local transactions behind crud id `after`, in order. Entries without a transaction id are one each."""
+        rows = self._connection.execute("SELECT id, tx_id, data FROM ps_crud WHERE id > ? ORDER BY id", (after,))
         entries: list[CrudEntry] = []
         current: int | None = None
         for crud_id, tx_id, data in rows:
@@ -60,6 +60,11 @@ class CrudQueue:
         self._connection.execute("DELETE FROM ps_crud WHERE id <= ?", (last_crud_id,))
         known = write_checkpoint is not None and self.is_empty()
         self.set_target(write_checkpoint if known else TARGET_DIRTY)
+
+    def remove(self, first_crud_id: int, last_crud_id: int) -> None:
+        """Remove one transaction wherever it stands: the app has given it up. Its rows are derived again at the next apply."""
+        self._connection.execute("DELETE FROM ps_crud WHERE id BETWEEN ? AND ?", (first_crud_id, last_crud_id))
+        self.set_target(TARGET_DIRTY)
 
     def is_empty(self) -> bool:
         """Whether no write waits for its upload."""

@@ -7,15 +7,13 @@ from uuid import uuid4
 
 import apsw
 
-from syncline.client.local.base_tables import (
-    CREATE_STATEMENTS,
-    DOWN_MIGRATIONS,
-    OLDEST_VERSION,
-    SCHEMA_VERSION,
-    UP_MIGRATIONS,
-)
+from syncline.client.local.clearing import clear
 from syncline.client.local.connection import write_transaction
 from syncline.client.local.crud_queue import TARGET_DIRTY, CrudQueue
+from syncline.client.local.data_tables import LOCAL_PREFIX, SYNCED_PREFIX, data_tables
+from syncline.client.local.local_connection import LocalConnection
+from syncline.client.local.migrations import FileVersionUnsupported, migrate
+from syncline.client.local.raw_capture import reconcile_capture
 from syncline.client.local.views import (
     AUTO_GENERATED,
     index_name,
@@ -30,13 +28,6 @@ from syncline.errors import ClientError
 
 __all__ = ["FileVersionUnsupported", "NameTaken", "clear", "client_id", "data_tables", "prepare", "renew_client_id"]
 
-_LOCAL = "ps_data_local__"
-_SYNCED = "ps_data__"
-
-
-class FileVersionUnsupported(ClientError):
-    """The file was written by a client with another layout. Nothing was changed."""
-
 
 class NameTaken(ClientError):
     """The file has a table or view of the app's own under a name of the schema. Nothing was changed."""
@@ -49,12 +40,15 @@ def prepare(connection: apsw.Connection, schema: Schema) -> None:
     table are deleted. A file that fits already is not written to. Raises FileVersionUnsupported or NameTaken.
     """
     with write_transaction(connection, local_writes=False):
-        _create_base_tables(connection)
+        migrate(connection)
         _drop_views(connection, wanted={table.view_name for table in schema.tables})
         _reconcile_tables(connection, schema)
         _reconcile_indexes(connection, schema)
         for table in schema.tables:
             _reconcile_view(connection, table)
+        reconcile_capture(connection, schema.raw_tables)
+    if isinstance(connection, LocalConnection):
+        connection.raw_tables = schema.raw_tables
 
 
 def client_id(connection: apsw.Connection) -> str:
@@ -82,75 +76,6 @@ def renew_client_id(connection: apsw.Connection) -> str:
     return renewed
 
 
-def data_tables(connection: apsw.Connection, *, local: bool = False) -> list[str]:
-    """Names of the tables with JSON rows: synced and insert-only ones, or local-only ones."""
-    return [
-        str(name)
-        for (name,) in connection.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'ps_data_*'"
-        )
-        if str(name).startswith(_LOCAL if local else _SYNCED)
-    ]
-
-
-def clear(connection: apsw.Connection, clear_local: bool = False) -> None:
-    """Delete everything that was synced or queued, in the caller's write transaction (client SQLite reference, 13).
-
-    The client id stays, and so do the counters of transactions and crud entries. Local-only rows go with `clear_local`.
-    """
-    for table in (
-        "ps_crud",
-        "ps_oplog",
-        "ps_buckets",
-        "ps_untyped",
-        "ps_updated_rows",
-        "ps_stream_subscriptions",
-        "ps_sync_state",
-    ):
-        connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
-    connection.execute("DELETE FROM ps_kv WHERE key <> 'client_id'")
-    tables = data_tables(connection) + (data_tables(connection, local=True) if clear_local else [])
-    for table in map(quote_identifier, tables):
-        # One row first: SQLite truncates a whole table without calling the update hooks that watches rest on.
-        connection.execute(f"DELETE FROM {table} WHERE rowid = (SELECT rowid FROM {table} LIMIT 1)")  # noqa: S608
-        connection.execute(f"DELETE FROM {table}")  # noqa: S608
-
-
-def _create_base_tables(connection: apsw.Connection) -> None:
-    version = 0
-    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'ps_migration'").fetchall():
-        [(found,)] = connection.execute("SELECT ifnull(max(id), 0) FROM ps_migration").fetchall()
-        version = int(str(found))
-    if version == SCHEMA_VERSION:
-        return
-    if OLDEST_VERSION <= version < SCHEMA_VERSION:
-        _upgrade(connection, version)
-        return
-    if version:
-        raise FileVersionUnsupported(
-            f"The database file has layout version {version}; this client works with {SCHEMA_VERSION}.",
-            hint="Update Syncline to open it."
-            if version > SCHEMA_VERSION
-            else "Open it once with a current official SDK, which brings it up to date, or start with a new file.",
-            version=version,
-        )
-    for statement in CREATE_STATEMENTS:
-        connection.execute(statement)
-    connection.executemany("INSERT INTO ps_migration(id, down_migrations) VALUES (?, ?)", DOWN_MIGRATIONS)
-    connection.execute("INSERT INTO ps_tx(id, current_tx, next_tx) VALUES (1, NULL, 1)")
-    connection.execute("INSERT INTO ps_kv(key, value) VALUES ('client_id', ?)", (str(uuid4()),))
-
-
-def _upgrade(connection: apsw.Connection, version: int) -> None:
-    """Bring the file of an older SDK to our version; its views are made again afterwards."""
-    _drop_views(connection, wanted=frozenset())
-    down = dict(DOWN_MIGRATIONS)
-    for step in range(version + 1, SCHEMA_VERSION + 1):
-        for statement in UP_MIGRATIONS[step]:
-            connection.execute(statement)
-        connection.execute("INSERT INTO ps_migration(id, down_migrations) VALUES (?, ?)", (step, down[step]))
-
-
 def _drop_views(connection: apsw.Connection, *, wanted: Collection[str]) -> None:
     """Drop generated views that are not wanted."""
     views = connection.execute(
@@ -165,10 +90,10 @@ def _reconcile_tables(connection: apsw.Connection, schema: Schema) -> None:
     existing = {*data_tables(connection), *data_tables(connection, local=True)}
     wanted = {table.internal_name: table for table in schema.tables}
     for name in existing - wanted.keys():
-        if not name.startswith(_LOCAL):
+        if not name.startswith(LOCAL_PREFIX):
             connection.execute(
                 f"INSERT OR REPLACE INTO ps_untyped(type, id, data) SELECT ?, id, data FROM {quote_identifier(name)}",  # noqa: S608
-                (name.removeprefix(_SYNCED),),
+                (name.removeprefix(SYNCED_PREFIX),),
             )
         connection.execute(f"DROP TABLE {quote_identifier(name)}")
     for name, table in wanted.items():

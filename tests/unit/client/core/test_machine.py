@@ -108,6 +108,18 @@ def test_anything_that_needs_a_checkpoint_before_the_checkpoint_is_a_protocol_er
     assert isinstance(close.error, RemoteProtocolError)
 
 
+@pytest.mark.parametrize("number", ["", "x", "-1", "1.0", "9223372036854775808", "9" * 5000])
+@pytest.mark.parametrize("field", ["last_op_id", "write_checkpoint"])
+def test_numbers_that_a_device_cannot_hold_are_a_protocol_error(field: str, number: str) -> None:
+    diff: dict[str, Any] = {"last_op_id": "6", "removed_buckets": [], "updated_buckets": [], field: number}
+    full: dict[str, Any] = {**CHECKPOINT["checkpoint"], field: number}
+    values: list[dict[str, Any]] = [{"checkpoint": full}, {"checkpoint_diff": diff}]
+    for value in values:
+        [close] = only(running(CHECKPOINT).receive(line(value)), do.CloseStream)
+        assert isinstance(close.error, RemoteProtocolError)
+        assert field in str(close.error)
+
+
 def test_unknown_lines_are_ignored() -> None:
     machine = running(CHECKPOINT)
     assert machine.receive(line({"new_in_2030": {"x": 1}})) == []

@@ -5,8 +5,8 @@ from __future__ import annotations
 import apsw
 import pytest
 
-from syncline.client.local.connection import write_transaction
-from syncline.client.local.layout import FileVersionUnsupported, NameTaken, clear, client_id, prepare
+from syncline.client.local.connection import open_writer, write_transaction
+from syncline.client.local.layout import NameTaken, client_id, prepare
 from syncline.client.schema import Column, Schema, Table
 from syncline.errors import ClientError
 
@@ -42,6 +42,7 @@ def test_rows_wait_in_untyped_for_the_table_that_shows_them(connection: apsw.Con
     assert connection.execute("SELECT * FROM drafts").fetchall() == []
 
 
+@pytest.mark.requirement(93)
 def test_indexes_follow_the_schema_and_are_used_by_the_view(connection: apsw.Connection) -> None:
     columns = [Column.text("name"), Column.integer("count")]
     prepare(connection, Schema([Table("lists", columns, indexes={"by_name": ["name"], "gone": ["count"]})]))
@@ -73,45 +74,38 @@ def test_a_table_of_the_apps_own_is_never_replaced(connection: apsw.Connection) 
     assert {"mine", "ps_data__lists"} <= names(connection, "table")
 
 
-@pytest.mark.parametrize(("version", "words"), [(15, "Update Syncline"), (7, "current official SDK")])
-def test_a_file_of_another_layout_is_refused_untouched(
-    connection: apsw.Connection, schema: Schema, version: int, words: str
-) -> None:
-    connection.execute("DELETE FROM ps_migration WHERE id > 6")
-    connection.execute("INSERT OR REPLACE INTO ps_migration(id) VALUES (?)", (version,))
-    with pytest.raises(FileVersionUnsupported) as caught:
-        prepare(connection, schema)
-    assert words in caught.value.hint
-
-
-@pytest.mark.requirement(61)
-def test_clearing_leaves_the_client_id_and_local_rows(connection: apsw.Connection) -> None:
-    before = client_id(connection)
-    with write_transaction(connection):
-        connection.execute("INSERT INTO lists(id, name) VALUES ('1', 'x'), ('2', 'x')")
-        connection.execute("INSERT INTO drafts(id, body) VALUES ('1', 'x')")
-    seen: list[str] = []
-    connection.set_update_hook(lambda _kind, _database, table, _rowid: seen.append(table))
-    with write_transaction(connection):
-        clear(connection)
-    assert "ps_data__lists" in seen
-    assert client_id(connection) == before
-    for table in ("lists", "ps_crud", "ps_updated_rows", "ps_buckets", "ps_oplog", "ps_sync_state"):
-        assert connection.execute(f"SELECT * FROM {table}").fetchall() == []
-    assert connection.execute("SELECT key FROM ps_kv").fetchall() == [("client_id",)]
-    assert connection.execute("SELECT id FROM drafts").fetchall() == [("1",)]
-    with write_transaction(connection):
-        connection.execute("INSERT INTO lists(id) VALUES ('3')")
-    [(crud_id, tx_id)] = connection.execute("SELECT id, tx_id FROM ps_crud").fetchall()
-    assert crud_id == 3
-    assert isinstance(tx_id, int)
-    assert tx_id > 1
-    with write_transaction(connection):
-        clear(connection, clear_local=True)
-    assert connection.execute("SELECT id FROM drafts").fetchall() == []
-
-
 def test_a_database_without_a_client_id_says_so(connection: apsw.Connection) -> None:
-    connection.execute("DELETE FROM ps_kv")
+    connection.execute("DELETE FROM ps_kv")  # by another program, while the database is open
     with pytest.raises(ClientError, match="no client id"):
         client_id(connection)
+
+
+def test_switching_between_local_only_and_synced_begins_with_an_empty_table(connection: apsw.Connection) -> None:
+    connection.execute("INSERT INTO drafts(id, body) VALUES ('1', 'x')")
+    prepare(connection, Schema([Table("drafts", [Column.text("body")])]))
+    assert connection.execute("SELECT * FROM drafts").fetchall() == []
+    assert names(connection, "table") >= {"ps_data__drafts"}
+    connection.execute("INSERT INTO drafts(id, body) VALUES ('2', 'y')")
+    prepare(connection, Schema([Table("drafts", [Column.text("body")], local_only=True)]))
+    assert connection.execute("SELECT * FROM drafts").fetchall() == []
+    assert connection.execute("SELECT type, id FROM ps_untyped").fetchall() == [("drafts", "2")]
+
+
+def test_triggers_that_are_not_ours_stay_while_the_view_does(connection: apsw.Connection, schema: Schema) -> None:
+    connection.execute("CREATE TABLE log(id)")
+    connection.execute("CREATE TRIGGER mine AFTER INSERT ON ps_data__lists BEGIN INSERT INTO log VALUES (NEW.id); END")
+    prepare(connection, schema)
+    prepare(connection, Schema([Table("lists", [Column.text("colour")])]))  # another view on the same table
+    connection.execute("INSERT INTO lists(id) VALUES ('1')")
+    assert connection.execute("SELECT * FROM log").fetchall() == [("1",)]
+
+
+@pytest.mark.requirement(96)
+def test_one_schema_serves_several_databases() -> None:
+    schema = Schema([Table("lists", [Column.text("name")])])
+    for _ in range(2):
+        connection = open_writer(":memory:")
+        prepare(connection, schema)
+        connection.execute("INSERT INTO lists(id) VALUES ('1')")
+        assert connection.execute("SELECT id FROM lists").fetchall() == [("1",)]
+        connection.close()

@@ -24,7 +24,10 @@ def queue(connection: apsw.Connection) -> list[object]:
 
 
 def gate(connection: apsw.Connection) -> list[object]:
-    return [key for (key,) in connection.execute("SELECT key FROM ps_kv WHERE key <> 'client_id' ORDER BY key")]
+    return [
+        key
+        for (key,) in connection.execute("SELECT key FROM ps_kv WHERE key GLOB '*_checkpoint_request_id' ORDER BY key")
+    ]
 
 
 @pytest.mark.requirement(24, 27)
@@ -57,7 +60,7 @@ def test_an_update_that_changes_nothing_is_queued_as_an_empty_patch(connection: 
 
 def test_tables_can_ignore_updates_that_change_nothing(connection: apsw.Connection) -> None:
     write(connection, "INSERT INTO quiet(id, a) VALUES ('1', 'x')")
-    connection.execute("DELETE FROM ps_kv WHERE key <> 'client_id'")
+    connection.execute("DELETE FROM ps_kv WHERE key GLOB '*_checkpoint_request_id'")
     connection.execute("DELETE FROM ps_updated_rows")
     write(connection, "UPDATE quiet SET a = 'x'")
     assert len(queue(connection)) == 1
@@ -92,7 +95,7 @@ def test_a_local_write_closes_the_gate_and_marks_its_row(
         other.close()
     else:
         write(connection, f"{statement} INTO lists(id) VALUES ('1')")
-    assert connection.execute("SELECT key, value FROM ps_kv WHERE key <> 'client_id'").fetchall() == [
+    assert connection.execute("SELECT key, value FROM ps_kv WHERE key GLOB '*_checkpoint_request_id'").fetchall() == [
         ("target_checkpoint_request_id", 2**63 - 1)
     ]
     assert connection.execute("SELECT * FROM ps_updated_rows").fetchall() == [("lists", "1")]
@@ -184,3 +187,33 @@ def test_the_standard_library_writes_through_the_same_triggers(tmp_path: Path, s
     assert len(queue(ours)) == 2
     assert gate(ours) == ["target_checkpoint_request_id"]
     ours.close()
+
+
+def test_local_only_tables_take_ids_of_any_type(connection: apsw.Connection) -> None:
+    write(connection, "INSERT INTO drafts(id, body) VALUES (7, 'x')")
+    assert connection.execute("SELECT id, body FROM drafts").fetchall() == [("7", "x")]
+
+
+def test_the_stored_value_keeps_its_type_and_the_view_reads_the_columns(connection: apsw.Connection) -> None:
+    write(connection, "INSERT INTO lists(id, count) VALUES ('1', '7')")
+    assert connection.execute("SELECT count, typeof(count) FROM lists").fetchall() == [(7, "integer")]
+    assert queue(connection) == ['{"op":"PUT","id":"1","type":"lists","data":{"count":"7"}}']
+
+
+@pytest.mark.parametrize("columns", [1, 60])
+def test_binary_values_are_refused(columns: int) -> None:
+    connection = open_writer(":memory:")
+    prepare(connection, Schema([Table("t", [Column.text(f"c{number}") for number in range(columns)])]))
+    with pytest.raises(apsw.SQLError, match="JSON cannot hold BLOB"):
+        write(connection, "INSERT INTO t(id, c0) VALUES ('1', x'616263')")
+    assert queue(connection) == []
+    connection.close()
+
+
+def test_metadata_of_an_insert_only_row_is_sent() -> None:
+    """More than the field's clients do, which drop it."""
+    connection = open_writer(":memory:")
+    prepare(connection, Schema([Table("logs", [Column.text("a")], insert_only=True, track_metadata=True)]))
+    write(connection, "INSERT INTO logs(id, a, _metadata) VALUES ('1', 'x', 'why')")
+    assert queue(connection) == ['{"op":"PUT","type":"logs","id":"1","data":{"a":"x"},"metadata":"why"}']
+    connection.close()
