@@ -1,7 +1,7 @@
 """`make docs`: write the generated pages. `--check` writes nothing and exits 1 where a page is not what the code says.
 
-Generated: docs/reference/errors.md (from the error tree), docs/reference/configuration.md and service-config.schema.json (from the
-settings' types, docstrings and comments), and openapi.json (what the service serves as its description).
+Generated: docs/reference/client.md (from the client's public names), errors.md (from the error tree), configuration.md and
+service-config.schema.json (from the settings' types, docstrings and comments), and openapi.json (what the service serves).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from syncline import errors
 from syncline.api.openapi import OPENAPI_BODY
 from syncline.client import errors as client_errors
 from syncline.service import settings
+from tools.client_docs import client_page
 
 REFERENCE = Path("docs/reference")
 SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -111,6 +112,7 @@ def _comments(kind: type[Any]) -> dict[str, str]:
 
 
 PAGES = {
+    "client.md": lambda: HEAD + "\n" + client_page(),
     "errors.md": errors_page,
     "configuration.md": configuration_page,
     "service-config.schema.json": configuration_schema,
