@@ -1,7 +1,7 @@
 """A TCP proxy that fails on demand: between a client and a server, on real sockets.
 
-Tests of recovery need a connection that breaks at a chosen byte, a peer that falls silent, or a port that refuses. `FaultyProxy` gives
-each of them and remembers what passed.
+Tests of recovery need a connection that breaks at a chosen byte, a peer that falls silent, a network that loses everything without
+telling anybody, or a port that refuses. `FaultyProxy` gives each of them and remembers what passed.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ class ProxiedConnection:
     received: bytearray = field(default_factory=bytearray)
     bytes_sent: int = 0
     bytes_received: int = 0
+    bytes_lost: int = 0  # swallowed by `drop`, both ways
+    gaps: set[Direction] = field(default_factory=set[Direction])  # ways on which bytes were lost
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     writers: list[asyncio.StreamWriter] = field(default_factory=list[asyncio.StreamWriter], repr=False)
 
@@ -99,6 +101,8 @@ class FaultyProxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._triggers: list[_Trigger] = []
         self._flowing = {direction: asyncio.Event() for direction in Direction}
+        self._dropping: set[Direction] = set()
+        self._gaps_are_bridged = False
         self.connections: list[ProxiedConnection] = []
         self.refuse = False
         """While true, a new connection is reset at once."""
@@ -169,6 +173,19 @@ class FaultyProxy:
         for one in _either(direction):
             self._flowing[one].set()
 
+    def drop(self, direction: Direction | None = None, *, gaps_are_bridged: bool = False) -> None:
+        """Swallow whatever goes in this direction (both by default) until `heal`, ends of connections too; nobody is told.
+
+        A connection that has lost bytes stays silent that way after the heal, as TCP never delivers what lies behind a gap: only new
+        connections work. With `gaps_are_bridged` it carries on with what comes then, as behind a broken middlebox.
+        """
+        self._dropping |= set(_either(direction))
+        self._gaps_are_bridged = gaps_are_bridged
+
+    def heal(self) -> None:
+        """End a `drop`."""
+        self._dropping.clear()
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -213,6 +230,10 @@ class FaultyProxy:
         try:
             while data := await reader.read(READ_BYTES_MAX):
                 await self._flowing[direction].wait()
+                if self._swallows(connection, direction):
+                    connection.gaps.add(direction)
+                    connection.bytes_lost += len(data)
+                    continue
                 trigger, length = self._due(connection, direction, data)
                 if trigger is not None:
                     data = data[:length]
@@ -224,9 +245,13 @@ class FaultyProxy:
                     connection.cut(spare=writer)
                     trigger.fired.set()
                     return
-            writer.write_eof()  # the other direction may still have something to say
+            if not self._swallows(connection, direction):
+                writer.write_eof()  # the other direction may still have something to say
         except OSError:  # one peer has reset the connection, which is then over for both
             connection.cut()
+
+    def _swallows(self, connection: ProxiedConnection, direction: Direction) -> bool:
+        return direction in self._dropping or (direction in connection.gaps and not self._gaps_are_bridged)
 
     def _due(self, connection: ProxiedConnection, direction: Direction, data: bytes) -> tuple[_Trigger | None, int]:
         """The cut whose moment has come with these bytes, and how many of them pass."""

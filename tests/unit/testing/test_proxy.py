@@ -184,3 +184,45 @@ async def test_a_cut_needs_exactly_one_condition(proxy: FaultyProxy) -> None:
         proxy.cut_after(Direction.TO_CLIENT)
     with pytest.raises(ValueError, match="empty"):
         proxy.cut_after(Direction.TO_CLIENT, marker=b"")
+
+
+async def test_dropped_bytes_are_lost_and_nobody_is_told(proxy: FaultyProxy, echo: EchoServer) -> None:
+    reader, writer = await connect(proxy)
+    await eventually(lambda: proxy.connections)
+    proxy.drop(Direction.TO_SERVER)
+    writer.write(b"lost")
+    await eventually(lambda: proxy.connections[0].bytes_lost == 4)
+    proxy.heal()
+    writer.write(b"behind the gap")
+    await eventually(lambda: proxy.connections[0].bytes_lost == 18)
+    assert not echo.heard
+    assert not reader.at_eof()
+    fresh_reader, fresh_writer = await connect(proxy)
+    fresh_writer.write(b"new")
+    assert await fresh_reader.readexactly(3) == b"new"
+    for one in (writer, fresh_writer):
+        one.close()
+
+
+async def test_an_end_is_dropped_too(proxy: FaultyProxy) -> None:
+    reader, writer = await connect(proxy)
+    writer.write(b"a")
+    await reader.readexactly(1)
+    proxy.drop()
+    writer.write_eof()
+    with pytest.raises(TimeoutError):  # the server would end its side, if it knew
+        await asyncio.wait_for(reader.read(), 0.1)
+    writer.close()
+
+
+async def test_a_bridged_gap_is_not_noticed_by_the_connection(proxy: FaultyProxy, echo: EchoServer) -> None:
+    reader, writer = await connect(proxy)
+    await eventually(lambda: proxy.connections)
+    proxy.drop(Direction.TO_CLIENT, gaps_are_bridged=True)
+    writer.write(b"lost")
+    await eventually(lambda: proxy.connections[0].bytes_lost == 4)
+    proxy.heal()
+    writer.write(b"kept")
+    assert await reader.readexactly(4) == b"kept"
+    assert bytes(echo.heard) == b"lostkept"
+    writer.close()
