@@ -80,7 +80,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return counter
 
 
-@pytest.mark.requirement(24, 27, 94, 95)
+@pytest.mark.requirement(27, 94, 95)
 @pytest.mark.parametrize("first", range(FIRST, FIRST + SEQUENCES, CHUNK))
 def test_random_events_leave_the_same_tables_as_the_official_core(
     images: Images, seen: Counter[str], monkeypatch: pytest.MonkeyPatch, first: int

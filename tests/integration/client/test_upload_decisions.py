@@ -178,7 +178,7 @@ async def test_the_app_can_have_the_queue_looked_at_now(
     await drained(db)
 
 
-@pytest.mark.requirement(41)
+@pytest.mark.requirement(41, 53)
 async def test_the_queue_says_how_much_waits_and_since_when_nothing_has_moved(
     db: SyncDatabase, service: ScriptedService, connector: HttpConnector, tmp_path: Path
 ) -> None:

@@ -58,6 +58,8 @@ class SyncMachine:
         self._retry = retry or RetryDelays()
         self._auth_failures = 0  # refused tokens in a row, over iterations
         self._expiries = 0  # tokens in a row that had no life left at their first keepalive
+        self._token_is_new = False  # fetched ahead; its first keepalive tells how long it lives
+        self._prefetch_s = TOKEN_PREFETCH_S
         self._failures = 0  # iterations in a row that did not get as far as a complete checkpoint
         self._mismatches = 0  # complete checkpoints in a row with wrong checksums
         self._begin(ev.Started())
@@ -90,6 +92,7 @@ class SyncMachine:
             case ev.UploadFinished():
                 return self._upload_finished(event)
             case ev.TokenRefreshed():
+                self._token_is_new = True
                 return self._reopen()
             case ev.TokenPrefetchFailed():
                 self._prefetching = False  # the next keepalive tries again
@@ -264,7 +267,11 @@ class SyncMachine:
             return self._close(error=None, reconnect_now=reconnect_now, first=[do.FetchCredentials(expired=True)])
         self._expiries = 0
         todo: list[do.Instruction] = [do.RefreshSubscriptions(), do.TriggerUpload()]
-        if seconds <= TOKEN_PREFETCH_S and not self._prefetching:
+        if self._token_is_new:
+            # One that lives shorter than that would be replaced at once, and so on: a hot loop.
+            self._token_is_new = False
+            self._prefetch_s = min(TOKEN_PREFETCH_S, seconds // 2)
+        if seconds <= self._prefetch_s and not self._prefetching:
             self._prefetching = True
             todo.append(do.FetchCredentials(expired=False))
         return todo

@@ -135,6 +135,23 @@ def test_a_token_that_could_not_be_fetched_ahead_is_asked_for_again_by_the_next_
     assert driven.status.connected
 
 
+def test_tokens_that_live_shorter_than_the_prefetch_make_no_hot_loop() -> None:
+    driven = Driven()
+    driven.open(CHECKPOINT)
+    assert only(driven.hear(line({"token_expires_in": 12})), do.FetchCredentials)
+    driven.hear(ev.TokenRefreshed())
+    driven.open(CHECKPOINT)
+    fetched = {
+        seconds: bool(only(driven.hear(line({"token_expires_in": seconds})), do.FetchCredentials))
+        for seconds in (12, 7, 6, 3)
+    }
+    assert fetched == {12: False, 7: False, 6: True, 3: False}, "once, at half of its life"
+    driven.hear(ev.TokenRefreshed())
+    driven.open(CHECKPOINT)
+    assert not only(driven.hear(line({"token_expires_in": 3600})), do.FetchCredentials)
+    assert only(driven.hear(line({"token_expires_in": 30})), do.FetchCredentials), "a longer one as before"
+
+
 def test_a_connector_that_hands_out_its_expired_token_again_makes_no_hot_loop() -> None:
     driven = Driven()
     now: list[bool] = []
