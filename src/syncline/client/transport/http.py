@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import ClassVar
 
 import aiohttp
@@ -13,10 +12,10 @@ import msgspec
 
 from syncline.client.connector import Credentials
 from syncline.client.transport.answers import STREAM_PATH, no_stream
-from syncline.client.transport.base import Transport, TransportLimits
 from syncline.client.transport.decompress import accepted_encodings, body_decoder
-from syncline.client.transport.http_requests import ServiceRequests, error_of, is_loopback, transport_errors
+from syncline.client.transport.http_requests import error_of, transport_errors
 from syncline.client.transport.path import Heard
+from syncline.client.transport.service_transport import ServiceTransport
 from syncline.protocol.ndjson import LineSplitter
 from syncline.protocol.requests import StreamRequest
 
@@ -25,28 +24,14 @@ __all__ = ["HttpTransport"]
 _NDJSON = "application/x-ndjson"
 
 
-class HttpTransport(Transport):
+class HttpTransport(ServiceTransport):
     """Streams of NDJSON, compressed where the service is on another machine.
 
-    `ssl_context` is for certificates of an authority of your own, `proxy` the URL of an HTTP proxy, `headers` go along with every
-    request (what a gateway in front of the service asks for). `compression` None: unless the endpoint is this machine.
+    The options are those of `ServiceTransport`.
     """
 
     name: ClassVar[str] = "http"
     keepalive_lines: ClassVar[bool] = True
-
-    def __init__(
-        self,
-        limits: TransportLimits | None = None,
-        *,
-        compression: bool | None = None,
-        ssl_context: ssl.SSLContext | None = None,
-        proxy: str | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> None:
-        self._limits = limits or TransportLimits()
-        self._compression = compression
-        self._requests = ServiceRequests(self._limits, ssl_context=ssl_context, proxy=proxy, headers=headers)
 
     @contextlib.asynccontextmanager
     async def stream(
@@ -69,28 +54,11 @@ class HttpTransport(Transport):
                         raise no_stream(endpoint=endpoint, content_type=content_type, wanted=_NDJSON)
                     yield self._lines(response, heard)
 
-    async def write_checkpoint(self, client_id: str, credentials: Credentials) -> int:
-        """Ask for a write checkpoint: the number that the stream reports once the source's present state is replicated."""
-        return await self._requests.write_checkpoint(client_id, credentials)
-
-    async def request_checkpoint(self, client_id: str, request_id: int, credentials: Credentials) -> int:
-        """Ask for a checkpoint under a number of the client's own; returns the number that counts."""
-        return await self._requests.request_checkpoint(client_id, request_id, credentials)
-
-    async def close(self) -> None:
-        """Close all connections. Can be called again."""
-        await self._requests.close()
-
-    def on_recovered(self, listener: Callable[[], None]) -> None:
-        """Call `listener` whenever the way to the service is open again after it was found closed."""
-        self._requests.on_recovered(listener)
-
     async def _post(self, request: StreamRequest, credentials: Credentials) -> aiohttp.ClientResponse:
-        compressed = self._compression if self._compression is not None else not is_loopback(credentials.endpoint)
         headers = {
             **self._requests.headers(credentials),
             "accept": _NDJSON,
-            "accept-encoding": accepted_encodings() if compressed else "identity",
+            "accept-encoding": accepted_encodings() if self._is_compressed(credentials.endpoint) else "identity",
             "content-type": "application/json",
         }
         limits = self._limits

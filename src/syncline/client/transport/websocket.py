@@ -16,9 +16,10 @@ import syncline
 from syncline.client.connector import Credentials
 from syncline.client.errors import AuthFailed, ConnectionFailed, ServiceError
 from syncline.client.transport.answers import STREAM_PATH, http_error
-from syncline.client.transport.base import Transport, TransportLimits
-from syncline.client.transport.http_requests import ServiceRequests, is_loopback, transport_errors
+from syncline.client.transport.base import TransportLimits
+from syncline.client.transport.http_requests import transport_errors
 from syncline.client.transport.path import Heard
+from syncline.client.transport.service_transport import ServiceTransport
 from syncline.errors import RemoteProtocolError
 from syncline.protocol.bson_reader import BsonLine
 from syncline.protocol.requests import StreamRequest
@@ -42,10 +43,11 @@ _CODE = re.compile(r"\[(PSYNC_[A-Z]\d+)\]\s*")
 _AUTH_CODE = "PSYNC_S21"  # what codes begin with that mean: another token, please
 
 
-class WebSocketTransport(Transport):
+class WebSocketTransport(ServiceTransport):
     """Streams over a WebSocket, for networks whose proxies hold long answers back. Write checkpoints are asked for over HTTP.
 
-    `ssl_context`, `proxy`, `headers` and `compression` are those of `HttpTransport`; the token travels inside, not in a header.
+    `keepalive_s` is the time between two signs of life, in seconds; the other options are those of `ServiceTransport`.
+    The token travels inside, not in a header.
     """
 
     name: ClassVar[str] = "websocket"
@@ -60,12 +62,9 @@ class WebSocketTransport(Transport):
         headers: dict[str, str] | None = None,
         keepalive_s: float = KEEPALIVE_S,
     ) -> None:
-        self._limits = limits or TransportLimits()
-        self._compression = compression
-        self._headers = headers or {}
+        super().__init__(limits, compression=compression, ssl_context=ssl_context, proxy=proxy, headers=headers)
         self._keepalive_s = keepalive_s
         self._patience_s = self._limits.overdue_s  # for a sign of life to come back
-        self._requests = ServiceRequests(self._limits, ssl_context=ssl_context, proxy=proxy, headers=headers)
 
     @contextlib.asynccontextmanager
     async def stream(
@@ -91,31 +90,14 @@ class WebSocketTransport(Transport):
                         self._patience_s = min(2 * self._patience_s, self._limits.read_idle_timeout_s)
                     await opened.close()
 
-    async def write_checkpoint(self, client_id: str, credentials: Credentials) -> int:
-        """Ask for a write checkpoint: the number that the stream reports once the source's present state is replicated."""
-        return await self._requests.write_checkpoint(client_id, credentials)
-
-    async def request_checkpoint(self, client_id: str, request_id: int, credentials: Credentials) -> int:
-        """Ask for a checkpoint under a number of the client's own; returns the number that counts."""
-        return await self._requests.request_checkpoint(client_id, request_id, credentials)
-
-    async def close(self) -> None:
-        """Close all connections. Can be called again."""
-        await self._requests.close()
-
-    def on_recovered(self, listener: Callable[[], None]) -> None:
-        """Call `listener` whenever the way to the service is open again after it was found closed."""
-        self._requests.on_recovered(listener)
-
     async def _connect(self, credentials: Credentials) -> aiohttp.ClientWebSocketResponse:
         endpoint = credentials.endpoint
-        compressed = self._compression if self._compression is not None else not is_loopback(endpoint)
         try:
             return await self._requests.session.ws_connect(
                 endpoint + STREAM_PATH,  # aiohttp takes http(s) for ws(s)
                 headers=self._headers,
                 proxy=self._requests.proxy,
-                compress=DEFLATE_WINDOW_BITS if compressed else 0,
+                compress=DEFLATE_WINDOW_BITS if self._is_compressed(endpoint) else 0,
                 max_msg_size=self._limits.line_bytes_max + FRAME_HEAD_BYTES,
                 timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),  # pyright: ignore[reportCallIssue] - attrs
             )
