@@ -39,7 +39,9 @@ _INTRODUCTION = """# The Python client
 
 `pip install syncline` brings it. Everything here is imported from `syncline.client`; `syncline.client.blocking` has `SyncDatabase` and
 `BackendConnector` for code without an event loop, with the same names. The file on disk: [client-sqlite.md](client-sqlite.md). Errors:
-[errors.md](errors.md). Guides: [SQLAlchemy, data frames, Qt, Textual, FastAPI](../howto/client-faces.md),
+[errors.md](errors.md). Guides: [an app from install to troubleshooting](../howto/client.md), with
+[runnable examples](../../examples/README.md);
+[SQLAlchemy, data frames, Qt, Textual, FastAPI](../howto/client-faces.md),
 [attachments](../howto/attachments.md), [encryption](../howto/encryption.md), [testing an app](../howto/test-your-app.md).
 
 Linux with Python 3.11 is what the tests run on. Nothing in the client needs Linux (no fork, no Unix sockets, no uvloop): Windows,
