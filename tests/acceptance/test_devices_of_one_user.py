@@ -60,7 +60,8 @@ async def test_two_devices_of_one_user_converge_and_a_pull_brings_the_others_wri
             expected = source.execute("SELECT id, name FROM lists WHERE owner_id = 'u1' ORDER BY id")
             assert await lists(a) == await lists(b) == expected
             assert len(expected) == 3
-            assert a.current_status.state is b.current_status.state is SyncState.SYNCED
+            for db in (a, b):
+                await db.wait_for_status(lambda status: status.state is SyncState.SYNCED, DEADLINE_S)
 
 
 @pytest.mark.requirement(84)

@@ -104,7 +104,7 @@ async def test_a_backend_that_dies_in_the_middle_of_an_upload_keeps_the_queue_un
     async with serve_backend(backend, port=port):
         await drained(db)
         assert backend.tables == {"lists": {"a": {"name": "a"}}}
-    assert db.current_status.upload_error is None
+        await db.wait_for_status(lambda s: s.upload_error is None, DEADLINE_S)
 
 
 async def test_a_backend_that_falls_silent_is_told_and_sent_to_again_once_it_speaks(
