@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from syncline.backend.auth_endpoints import JWKS_ROUTES, TOKEN_ROUTES, AuthAnswer, answer_jwks, answer_token
 from syncline.backend.changes import answer_changes
 from syncline.backend.core import SyncBackend
 from syncline.backend.limits import BODY_BYTES_MAX
@@ -59,13 +59,10 @@ def backend_routes(backend: SyncBackend, *, current_user: CurrentUser) -> list[R
     return [
         Route("/api/data", handlers.upload, methods=["POST"]),
         Route("/api/data/checkpoint", handlers.checkpoint, methods=["PUT"]),
-        Route("/api/auth/token", handlers.token, methods=["GET"]),
+        *(Route(path, handlers.token, methods=[method]) for method, path in TOKEN_ROUTES),
         Route("/api/powersync/sync", handlers.changes, methods=["GET"]),
         Route("/api/powersync/config", handlers.config, methods=["GET"]),
-        *(
-            Route(path, handlers.jwks, methods=["GET"])
-            for path in ("/api/auth/jwks", "/api/auth/keys", "/.well-known/jwks.json")
-        ),
+        *(Route(path, handlers.jwks, methods=[method]) for method, path in JWKS_ROUTES),
     ]
 
 
@@ -121,13 +118,11 @@ class _Handlers:
         return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
 
     async def token(self, request: Request) -> Response:
-        user = await self._signed_in(request)
-        if isinstance(user, Response):
-            return user
-        issued = self._backend.auth.issue(user)
-        expires_at = datetime.fromtimestamp(issued.expires_at_s, UTC).isoformat().replace("+00:00", "Z")
-        answer = {"token": issued.token, "expiresAt": expires_at, "powersync_url": self._backend.auth.service_url}
-        return JSONResponse(answer, headers={"cache-control": "no-store"})
+        try:
+            user = await self._current_user(request)
+        except AuthError as exc:
+            return _refused(exc)
+        return _answer(answer_token(self._backend.auth, user))
 
     async def config(self, request: Request) -> Response:
         user = await self._signed_in(request)
@@ -137,7 +132,7 @@ class _Handlers:
         return JSONResponse(answer, headers={"cache-control": "no-store"})
 
     async def jwks(self, _request: Request) -> Response:
-        return JSONResponse(self._backend.auth.jwks(), headers={"cache-control": "public, max-age=60"})
+        return _answer(answer_jwks(self._backend.auth))
 
     async def _signed_in(self, request: Request) -> AuthenticatedUser | Response:
         """Who the app says is asking, or the answer that nobody is."""
@@ -146,6 +141,10 @@ class _Handlers:
         except AuthError as exc:
             return _refused(exc)
         return user or _message(401, "Nobody is signed in.")
+
+
+def _answer(answer: AuthAnswer) -> Response:
+    return JSONResponse(answer.body, status_code=answer.status, headers=dict(answer.headers))
 
 
 class _CheckpointRequest(msgspec.Struct):

@@ -175,7 +175,15 @@ async def test_the_config_says_where_the_service_is_and_who_is_asking(app: ASGIA
 async def test_nobody_gets_nothing(app: ASGIApp, path: str) -> None:
     for query in ("", "user_id="):
         answer = await ask(app, "GET", path, query=query)
-        assert (answer.status, answer.json()) == (401, {"message": "Nobody is signed in."})
+        assert answer.status == 401
+        assert answer.json()["message"].startswith("Nobody is signed in.")
+
+
+@pytest.mark.requirement(121, 123)
+@pytest.mark.parametrize(("method", "path"), [("POST", "/api/powersync/auth"), ("GET", "/api/get_powersync_token/")])
+async def test_older_clients_get_their_token_where_they_ask(app: ASGIApp, method: str, path: str) -> None:
+    answer = await ask(app, method, path, query="user_id=ann")
+    assert (answer.status, answer.json().keys()) == (200, {"token", "expiresAt", "powersync_url"})
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +192,7 @@ def rsa_signer() -> TokenSigner:
 
 
 @pytest.mark.requirement(105)
-@pytest.mark.parametrize("path", ["/api/auth/jwks", "/api/auth/keys", "/.well-known/jwks.json"])
+@pytest.mark.parametrize("path", ["/api/auth/jwks", "/api/auth/keys", "/.well-known/jwks.json", "/api/get_keys/"])
 async def test_the_key_set_has_public_parts_only(path: str, rsa_signer: TokenSigner) -> None:
     app = make_app(signer=rsa_signer)
     answer = await ask(app, "GET", path)
@@ -240,7 +248,7 @@ async def test_an_app_brings_its_own_login() -> None:
 async def test_fastapi_documents_the_routes() -> None:
     answer = await ask(fastapi_app(RecordingPersister()), "GET", "/openapi.json")
     assert {"/api/data", "/api/auth/token", "/api/auth/jwks", "/api/powersync/config"} <= answer.json()["paths"].keys()
-    assert json.dumps(answer.json()).count('"operationId"') == 8
+    assert json.dumps(answer.json()).count('"operationId"') == 11
 
 
 async def test_opening_and_closing_the_backend_opens_and_closes_its_database(persister: RecordingPersister) -> None:
