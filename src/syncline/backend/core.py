@@ -8,22 +8,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Literal
 
 from syncline.backend.changes import ChangeFeed
-from syncline.backend.limits import CLIENT_ID_CHARACTERS_MAX, NAME_CHARACTERS_SHOWN_MAX, RETRY_AFTER_MS
-from syncline.backend.persisters.base import CLIENT_FORKED, Persister, RetryLater, UploadIdentity, Write, WriteRefused
-from syncline.backend.policies import TablePolicy
+from syncline.backend.limits import CLIENT_ID_CHARACTERS_MAX, RETRY_AFTER_MS
+from syncline.backend.persisters.base import (
+    CLIENT_FORKED,
+    Persister,
+    RetryLater,
+    UploadIdentity,
+    WriteContext,
+    WriteRefused,
+)
+from syncline.backend.policies import TablePolicy, TableRules
 from syncline.backend.tokens import AuthenticatedUser, BackendAuth
 from syncline.errors import ConfigError, RequestInvalid
 from syncline.protocol.crud import (
     CrudBatch,
-    CrudOperation,
     CrudTransaction,
     FailedOperation,
     ResultStatus,
     TransactionResult,
-    UpdateType,
     UploadResponse,
     content_hash,
     decode_upload,
@@ -58,6 +64,7 @@ class SyncBackend:
         self.auth = auth
         self.change_feed = change_feed
         self._tables = dict(tables)
+        self._rules = TableRules(self._tables)
         self._on_fatal = on_fatal
 
     async def open(self) -> None:
@@ -102,7 +109,8 @@ class SyncBackend:
     ) -> TransactionResult:
         identity = _identity(transaction, client_id, user)
         try:
-            writes = [self._write(index, entry, user) for index, entry in enumerate(transaction.crud)]
+            context = _context(identity, client_id, user, datetime.now(UTC))
+            writes = [self._rules.write(index, entry, context) for index, entry in enumerate(transaction.crud)]
             result = await self.persister.apply(writes, identity)
         except WriteRefused as exc:
             result = await self._record(identity, _refusal(exc))
@@ -126,24 +134,11 @@ class SyncBackend:
             log.warning("A refusal could not be recorded", extra={"event": "backend.refusal_not_recorded"})
             return result
 
-    def _write(self, index: int, entry: CrudOperation, user: AuthenticatedUser) -> Write:
-        """Apply the table's policy. Raises WriteRefused for what no policy allows."""
-        policy = self._tables.get(entry.table)
-        if policy is None:
-            message = f"There is no table {entry.table[:NAME_CHARACTERS_SHOWN_MAX]!r} to upload to."
-            raise WriteRefused("SCHEMA_MISMATCH", message, operation_index=index)
-        data = {} if entry.op is UpdateType.DELETE else dict(entry.op_data or {})
-        data.pop("id", None)
-        if policy.columns is not None:
-            unknown = sorted(set(data) - set(policy.columns) - {policy.owner})
-            if unknown:
-                message = f"{entry.table} takes no column {unknown[0][:NAME_CHARACTERS_SHOWN_MAX]!r}."
-                raise WriteRefused("SCHEMA_MISMATCH", message, operation_index=index)
-        owner: tuple[str, str] | None = None
-        if policy.owner is not None:
-            data.pop(policy.owner, None)  # the token says who owns it, never the client
-            owner = (policy.owner, user.user_id)
-        return Write(entry.op, policy.table or entry.table, entry.id, data, owner, index)
+
+def _context(
+    identity: UploadIdentity | None, client_id: str | None, user: AuthenticatedUser, received_at: datetime
+) -> WriteContext:
+    return WriteContext(user.user_id, user.claims, client_id, received_at, identified=identity is not None)
 
 
 def _identity(transaction: CrudTransaction, client_id: str | None, user: AuthenticatedUser) -> UploadIdentity | None:
@@ -160,7 +155,9 @@ def _refusal(exc: WriteRefused) -> TransactionResult:
         ResultStatus.FATAL_ERROR,
         message=exc.message,
         requires_client_handling=exc.error_code == CLIENT_FORKED,
-        failed_operation=FailedOperation(exc.error_code, exc.message, operation_index=exc.operation_index),
+        failed_operation=FailedOperation(
+            exc.error_code, exc.message, details=exc.details, operation_index=exc.operation_index
+        ),
     )
 
 

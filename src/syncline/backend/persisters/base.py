@@ -3,19 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
 
 from syncline.protocol.crud import TransactionResult, UpdateType
 
-__all__ = ["CLIENT_FORKED", "Persister", "RetryLater", "UploadIdentity", "Write", "WriteRefused"]
+if TYPE_CHECKING:
+    from syncline.backend.conflicts.strategy import ConflictStrategy
+
+__all__ = [
+    "CLIENT_FORKED",
+    "ParentGuard",
+    "Persister",
+    "RetryLater",
+    "UploadIdentity",
+    "Write",
+    "WriteContext",
+    "WriteRefused",
+]
 
 CLIENT_FORKED = "CLIENT_FORKED"  # code of a refusal: the operation ids were used for other content
 
 
 @dataclass(frozen=True, slots=True)
+class WriteContext:
+    """Who writes, and when the upload arrived: the same for all writes of a client transaction."""
+
+    user_id: str = ""
+    claims: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    client_id: str | None = None
+    received_at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+    identified: bool = False  # a repeat would be recognised (design decision 12)
+
+
+@dataclass(frozen=True, slots=True)
+class ParentGuard:
+    """The row named by `column` must be a row of `table` that has `belongs_to` and passes `parent`, its own guard."""
+
+    column: str
+    table: str
+    belongs_to: tuple[tuple[str, str], ...] = ()
+    parent: ParentGuard | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Write:
-    """One row to write, after policies. `owner` is (column, user id) where the row must belong to the user."""
+    """One row to write, after policies. `owner` is (column, user id) where the row must belong to the user.
+
+    What must hold of the row: `owner`, `tenants` (more columns with their value) and `parent`. `conflict` judges the write by the
+    current row, before it is performed.
+    """
 
     op: UpdateType
     table: str
@@ -23,6 +61,27 @@ class Write:
     data: Mapping[str, Any]
     owner: tuple[str, str] | None
     index: int  # position in the client transaction, for the answer
+    tenants: tuple[tuple[str, str], ...] = ()
+    parent: ParentGuard | None = None
+    soft_delete: str | None = (
+        None  # a DELETE marks this column; a marked row is there for a PUT only, which clears the mark
+    )
+    replaces: tuple[str, ...] = ()  # columns that a PUT sets to their default where it does not list them
+    only_new: bool = False  # a PUT leaves a row that is there as it is
+    conflict: ConflictStrategy | None = None
+    previous_values: Mapping[str, Any] | None = None  # as the device says; trust them with nothing
+    metadata: str | None = None
+    context: WriteContext = WriteContext()
+
+    @property
+    def belongs_to(self) -> tuple[tuple[str, str], ...]:
+        """Columns that say whose the row is, each with the value it must have."""
+        return self.tenants if self.owner is None else (self.owner, *self.tenants)
+
+    @property
+    def guarded(self) -> bool:
+        """Whether some rows of the table are out of reach for this user."""
+        return bool(self.belongs_to) or self.parent is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +96,13 @@ class UploadIdentity:
 
 
 class WriteRefused(Exception):
-    """The transaction is refused for good; nothing of it is applied."""
+    """The transaction is refused for good; nothing of it is applied. `details` is JSON for the device, without values of rows."""
 
-    def __init__(self, error_code: str, message: str, *, operation_index: int | None = None) -> None:
+    def __init__(
+        self, error_code: str, message: str, *, operation_index: int | None = None, details: Any = None
+    ) -> None:
         super().__init__(message)
+        self.details = details
         self.error_code = error_code
         self.message = message
         self.operation_index = operation_index

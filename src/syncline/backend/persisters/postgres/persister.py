@@ -10,11 +10,15 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool
 
 from syncline.backend.limits import CONFLICT_ATTEMPTS_MAX, POOL_CONNECTIONS_MAX, TRANSACTION_SECONDS_MAX
-from syncline.backend.persisters.base import RetryLater, UploadIdentity, Write, WriteRefused
+from syncline.backend.ownership import RowSecurity
+from syncline.backend.persisters.base import ParentGuard, RetryLater, UploadIdentity, Write, WriteRefused
 from syncline.backend.persisters.postgres.checkpoints import count_checkpoint
 from syncline.backend.persisters.postgres.columns import TableColumns, read_columns
+from syncline.backend.persisters.postgres.current_row import judge
 from syncline.backend.persisters.postgres.errors import is_conflict, verdict_over
-from syncline.backend.persisters.postgres.statements import row_exists, statement_for
+from syncline.backend.persisters.postgres.guards import parent_guards, parent_is_own
+from syncline.backend.persisters.postgres.row_security import enter_row_security
+from syncline.backend.persisters.postgres.statements import foreign_row, statement_for
 from syncline.backend.persisters.postgres.uploads import claim_upload, drop_old_uploads, make_uploads_table
 from syncline.protocol.crud import ResultStatus, TransactionResult, UpdateType
 
@@ -36,6 +40,7 @@ class PostgresPersister:
     """Writes to one database through a pool.
 
     The role needs SELECT, INSERT, UPDATE and DELETE on the tables and on `syncline_uploads`, which it makes where it may.
+    With `row_security` the database's own policies decide too.
     """
 
     def __init__(
@@ -44,7 +49,9 @@ class PostgresPersister:
         *,
         connections_max: int = POOL_CONNECTIONS_MAX,
         transaction_seconds_max: float = TRANSACTION_SECONDS_MAX,
+        row_security: RowSecurity | None = None,
     ) -> None:
+        self._row_security = row_security
         self._transaction_seconds_max = transaction_seconds_max
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             dsn,
@@ -128,39 +135,74 @@ class PostgresPersister:
                 stored = await claim_upload(connection, identity, _SUCCESS)
                 if stored is not None:
                     return stored
+            if self._row_security is not None and writes:
+                await enter_row_security(connection, self._row_security, writes[0].context)
             for write in writes:
                 try:
                     await self._write(connection, write, fresh)
                 except WriteRefused as exc:
                     if exc.error_code not in _PERHAPS_OUTDATED or write.table in fresh:
                         raise
-                    self._columns.pop(write.table, None)
+                    self._columns.clear()  # of parents and records too
                     fresh.add(write.table)
                     raise _ColumnsOutdated from exc
         return _SUCCESS
 
     async def _write(self, connection: Connection, write: Write, fresh: set[str]) -> None:
+        """Judge the write by the current row where its table asks for that, and perform what becomes of it."""
         columns = await self._columns_of(connection, write, fresh)
-        statement = statement_for(write, columns)
-        if statement is None:
-            return
-        try:
-            cursor = await connection.execute(statement.query, statement.parameters)
-        except psycopg.Error as exc:
-            if is_conflict(exc):
-                raise
-            raise verdict_over(exc, operation_index=write.index) from exc
-        if cursor.rowcount == 0:
-            await self._nothing_written(connection, write, columns)
+        parents = await self._parents_of(connection, write, fresh)
+        for _ in range(CONFLICT_ATTEMPTS_MAX):
+            try:
+                judged = await judge(connection, write, columns, parents)
+                done = judged.write is None or await self._perform(connection, judged.write, columns, parents)
+            except psycopg.Error as exc:
+                if is_conflict(exc):
+                    raise
+                raise verdict_over(exc, operation_index=write.index) from exc
+            if done or not judged.inserts:
+                for record in judged.records:
+                    await self._write(connection, record, fresh)
+                return
+        raise RetryLater("Others write the same row.")
 
-    async def _nothing_written(self, connection: Connection, write: Write, columns: TableColumns) -> None:
+    async def _perform(
+        self, connection: Connection, write: Write, columns: TableColumns, parents: dict[str, TableColumns]
+    ) -> bool:
+        """Execute one statement; whether it found or made a row. Raises WriteRefused, psycopg.Error."""
+        await self._check_parent(connection, write, parents)
+        statement = statement_for(write, columns, parents)
+        if statement is None:
+            return True
+        cursor = await connection.execute(statement.query, statement.parameters)
+        if cursor.rowcount == 0:
+            await self._nothing_written(connection, write, columns, parents)
+        return cursor.rowcount > 0
+
+    async def _check_parent(self, connection: Connection, write: Write, parents: dict[str, TableColumns]) -> None:
+        """The parent that a write names must be the user's. One that is not there looks the same from outside."""
+        guard = write.parent
+        if guard is None or (write.op is not UpdateType.PUT and guard.column not in write.data):
+            return
+        named = write.data.get(guard.column)
+        if named is not None:
+            query, parameters = parent_is_own(guard, named, parents, operation_index=write.index)
+            if await (await connection.execute(query, parameters)).fetchone() is not None:
+                return
+        message = f"{guard.column} of {write.table} must name a row of {guard.table} that is the user's."
+        raise WriteRefused("UNAUTHORIZED", message, operation_index=write.index)
+
+    async def _nothing_written(
+        self, connection: Connection, write: Write, columns: TableColumns, parents: dict[str, TableColumns]
+    ) -> None:
         """The row is not there, or it is another user's. Only a PUT is refused: to the rest both look the same from outside."""
-        if write.op is UpdateType.PUT:
+        query, parameters = foreign_row(write, columns, parents)
+        foreign = write.guarded and await (await connection.execute(query, parameters)).fetchone() is not None
+        if write.op is UpdateType.PUT and (foreign or not write.only_new):
             raise WriteRefused(
                 "UNAUTHORIZED", f"The row of {write.table} belongs to another user.", operation_index=write.index
             )
-        query, parameters = row_exists(write, columns)
-        if write.owner is not None and await (await connection.execute(query, parameters)).fetchone() is not None:
+        if foreign:
             log.warning(
                 "A %s reached for another user's row of %s",
                 write.op,
@@ -168,14 +210,35 @@ class PostgresPersister:
                 extra={"event": "backend.foreign_row", "table": write.table},
             )
 
+    async def _parents_of(self, connection: Connection, write: Write, fresh: set[str]) -> dict[str, TableColumns]:
+        """The columns of the tables by which the row is the user's. Raises WriteRefused for what the database has not."""
+        return {
+            guard.table: await self._known(
+                connection, guard.table, _needed_of_parent(guard), fresh, operation_index=write.index
+            )
+            for guard in parent_guards(write.parent)
+        }
+
     async def _columns_of(self, connection: Connection, write: Write, fresh: set[str]) -> TableColumns:
-        columns = self._columns.get(write.table)
+        needed = {"id", *write.replaces, *(name for name, _ in write.belongs_to)}
+        needed |= {write.soft_delete} if write.soft_delete is not None else set()
+        needed |= {write.parent.column} if write.parent is not None else set()
+        return await self._known(connection, write.table, needed, fresh, operation_index=write.index)
+
+    async def _known(
+        self, connection: Connection, table: str, needed: set[str], fresh: set[str], *, operation_index: int
+    ) -> TableColumns:
+        columns = self._columns.get(table)
         if columns is None:
-            columns = self._columns[write.table] = await read_columns(connection, write.table)
-            fresh.add(write.table)
-        needed = {"id", write.owner[0]} if write.owner is not None else {"id"}
+            columns = self._columns[table] = await read_columns(connection, table)
+            fresh.add(table)
         if not needed <= columns.keys():
             missing = ", ".join(sorted(needed - columns.keys()))
             what = f"has no column {missing}" if columns else "does not exist"
-            raise WriteRefused("SCHEMA_MISMATCH", f"The table {write.table} {what}.", operation_index=write.index)
+            raise WriteRefused("SCHEMA_MISMATCH", f"The table {table} {what}.", operation_index=operation_index)
         return columns
+
+
+def _needed_of_parent(guard: ParentGuard) -> set[str]:
+    above = {guard.parent.column} if guard.parent is not None else set[str]()
+    return {"id", *(name for name, _ in guard.belongs_to)} | above

@@ -2,108 +2,118 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
 
 from psycopg import sql
 
 from syncline.backend.limits import NAME_CHARACTERS_SHOWN_MAX
 from syncline.backend.persisters.base import Write, WriteRefused
 from syncline.backend.persisters.postgres.columns import ColumnKind, TableColumn, TableColumns
+from syncline.backend.persisters.postgres.guards import (
+    ID,
+    Statement,
+    all_of,
+    cast_to,
+    identifier,
+    live,
+    own_row,
+    whose,
+)
 from syncline.backend.persisters.postgres.values import postgres_text
 from syncline.protocol.crud import UpdateType
 
-__all__ = ["Statement", "identifier", "row_exists", "statement_for"]
+__all__ = ["Statement", "foreign_row", "identifier", "known_column", "statement_for"]
+
+Values = list[tuple[TableColumn, str | None]]
 
 
-_ID = TableColumn("id", "text", ColumnKind.OTHER)  # ids of clients are text, whatever the column is
+def statement_for(write: Write, columns: TableColumns, parents: Mapping[str, TableColumns]) -> Statement | None:
+    """The statement of a write; None where there is nothing to do. Raises WriteRefused for unknown columns and wrong values.
 
-
-class Statement(NamedTuple):
-    """SQL and its parameters."""
-
-    query: sql.Composed
-    parameters: list[str | None]
-
-
-def statement_for(write: Write, columns: TableColumns) -> Statement | None:
-    """The statement of a write; None where there is nothing to do. Raises WriteRefused for unknown columns and wrong values."""
-    postgres_text(write.id, _ID, operation_index=write.index)
+    `parents` has the columns of the tables by which the row is the user's.
+    """
+    postgres_text(write.id, ID, operation_index=write.index)
     values = _values(write, columns)
     if write.op is UpdateType.PUT:
-        return _upsert(write, columns, values)
+        return _upsert(write, columns, parents, values)
     if write.op is UpdateType.PATCH:
-        return _update(write, columns, values) if values else None
-    return _delete(write, columns)
+        return _update(write, columns, parents, values) if values else None
+    if write.soft_delete is not None:
+        return _update(write, columns, parents, [(columns[write.soft_delete], _mark(write, columns))])
+    condition = own_row(write, columns, parents)
+    return Statement(
+        sql.SQL("DELETE FROM {} WHERE {}").format(identifier(write.table), condition.query), condition.parameters
+    )
 
 
-def row_exists(write: Write, columns: TableColumns) -> Statement:
-    """A query that finds a row under the write's id, whoever owns it."""
-    query = sql.SQL("SELECT 1 FROM {} WHERE id = {}").format(identifier(write.table), _cast(columns["id"]))
-    return Statement(query, [write.id])
+def foreign_row(write: Write, columns: TableColumns, parents: Mapping[str, TableColumns]) -> Statement:
+    """A query that finds a row under the write's id that is not the user's."""
+    condition = all_of(whose(write, columns, parents))
+    query = sql.SQL("SELECT 1 FROM {} WHERE id = {} AND ({}) IS NOT TRUE").format(
+        identifier(write.table), cast_to(columns["id"]), condition.query
+    )
+    return Statement(query, [write.id, *condition.parameters])
 
 
-def identifier(name: str) -> sql.Identifier:
-    """A quoted name, for statements with parameters: psycopg reads a single % as a placeholder even inside quotes."""
-    return sql.Identifier(name.replace("%", "%%"))
+def known_column(write: Write, columns: TableColumns, name: str) -> TableColumn:
+    """A column of the write's table. Raises WriteRefused (SCHEMA_MISMATCH)."""
+    column = columns.get(name)
+    if column is None:
+        message = f"{write.table} has no column {name[:NAME_CHARACTERS_SHOWN_MAX]!r}."
+        raise WriteRefused("SCHEMA_MISMATCH", message, operation_index=write.index)
+    return column
 
 
-def _values(write: Write, columns: TableColumns) -> list[tuple[TableColumn, str | None]]:
-    values: list[tuple[TableColumn, str | None]] = []
+def _values(write: Write, columns: TableColumns) -> Values:
+    values: Values = []
     for name, value in write.data.items():
-        column = columns.get(name)
-        if column is None:
-            message = f"{write.table} has no column {name[:NAME_CHARACTERS_SHOWN_MAX]!r}."
-            raise WriteRefused("SCHEMA_MISMATCH", message, operation_index=write.index)
+        column = known_column(write, columns, name)
         if not column.generated:
             values.append((column, postgres_text(value, column, operation_index=write.index)))
     return values
 
 
-def _upsert(write: Write, columns: TableColumns, values: list[tuple[TableColumn, str | None]]) -> Statement:
-    """INSERT, or an update of the listed columns where the row is there; another user's row is left alone (no row counted)."""
-    inserted = [(columns["id"], write.id), *values]
-    if write.owner is not None:
-        inserted.append((columns[write.owner[0]], write.owner[1]))
-    table = identifier(write.table)
-    query = sql.SQL("INSERT INTO {} ({}) VALUES ({}) ON CONFLICT (id) DO UPDATE SET {}").format(
-        table,
+def _upsert(write: Write, columns: TableColumns, parents: Mapping[str, TableColumns], values: Values) -> Statement:
+    """INSERT, or an update where the row is there; another user's row is left alone (no row counted)."""
+    inserted: Values = [(columns["id"], write.id), *values]
+    inserted += [(columns[name], value) for name, value in write.belongs_to]
+    query = sql.SQL("INSERT INTO {} ({}) VALUES ({}) ON CONFLICT (id) DO ").format(
+        identifier(write.table),
         sql.SQL(", ").join(identifier(column.name) for column, _ in inserted),
-        sql.SQL(", ").join(_cast(column) for column, _ in inserted),
-        sql.SQL(", ").join(
-            sql.SQL("{0} = EXCLUDED.{0}").format(identifier(name))
-            for name in ([column.name for column, _ in values] or ["id"])
-        ),
+        sql.SQL(", ").join(cast_to(column) for column, _ in inserted),
     )
     parameters = [value for _, value in inserted]
-    if write.owner is not None:
-        query += sql.SQL(" WHERE {}.{} = {}").format(table, identifier(write.owner[0]), _cast(columns[write.owner[0]]))
-        parameters.append(write.owner[1])
+    if write.only_new:
+        return Statement(query + sql.SQL("NOTHING"), parameters)
+    query += sql.SQL("UPDATE SET {}").format(sql.SQL(", ").join(_assignments(write, columns, values)))
+    if write.guarded:
+        condition = all_of(whose(write, columns, parents))
+        query += sql.SQL(" WHERE {}").format(condition.query)
+        parameters += condition.parameters
     return Statement(query, parameters)
 
 
-def _update(write: Write, columns: TableColumns, values: list[tuple[TableColumn, str | None]]) -> Statement:
-    query = sql.SQL("UPDATE {} SET {}").format(
+def _assignments(write: Write, columns: TableColumns, values: Values) -> list[sql.Composed]:
+    """What a PUT changes in a row that is there: EXCLUDED has the default of a column that is not listed."""
+    listed = [column.name for column, _ in values]
+    listed += [name for name in write.replaces if name not in listed and not columns[name].generated]
+    assignments = [sql.SQL("{0} = EXCLUDED.{0}").format(identifier(name)) for name in listed]
+    if write.soft_delete is not None:
+        unmarked = "false" if columns[write.soft_delete].kind == ColumnKind.BOOLEAN else "NULL"
+        assignments.append(sql.SQL("{} = {}").format(identifier(write.soft_delete), sql.SQL(unmarked)))
+    return assignments or [sql.SQL("{0} = EXCLUDED.{0}").format(identifier("id"))]
+
+
+def _update(write: Write, columns: TableColumns, parents: Mapping[str, TableColumns], values: Values) -> Statement:
+    condition = all_of([own_row(write, columns, parents), *live(write, columns)])
+    query = sql.SQL("UPDATE {} SET {} WHERE {}").format(
         identifier(write.table),
-        sql.SQL(", ").join(sql.SQL("{} = {}").format(identifier(column.name), _cast(column)) for column, _ in values),
+        sql.SQL(", ").join(sql.SQL("{} = {}").format(identifier(column.name), cast_to(column)) for column, _ in values),
+        condition.query,
     )
-    condition, parameters = _only_own(write, columns)
-    return Statement(query + condition, [value for _, value in values] + parameters)
+    return Statement(query, [value for _, value in values] + condition.parameters)
 
 
-def _delete(write: Write, columns: TableColumns) -> Statement:
-    condition, parameters = _only_own(write, columns)
-    return Statement(sql.SQL("DELETE FROM {}").format(identifier(write.table)) + condition, parameters)
-
-
-def _only_own(write: Write, columns: TableColumns) -> tuple[sql.Composed, list[str | None]]:
-    condition = sql.SQL(" WHERE id = {}").format(_cast(columns["id"]))
-    parameters: list[str | None] = [write.id]
-    if write.owner is not None:
-        condition += sql.SQL(" AND {} = {}").format(identifier(write.owner[0]), _cast(columns[write.owner[0]]))
-        parameters.append(write.owner[1])
-    return condition, parameters
-
-
-def _cast(column: TableColumn) -> sql.Composed:
-    name = column.cast.replace("%", "%%")
-    return sql.SQL("CAST(%s::text AS {})").format(sql.SQL(name))  # pyright: ignore[reportArgumentType]  # from the catalog
+def _mark(write: Write, columns: TableColumns) -> str:
+    boolean = write.soft_delete is not None and columns[write.soft_delete].kind == ColumnKind.BOOLEAN
+    return "true" if boolean else write.context.received_at.isoformat()
