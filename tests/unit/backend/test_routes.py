@@ -18,6 +18,7 @@ from syncline.backend.starlette import development_login
 from tests.unit.backend.asgi import (
     AUDIENCE,
     SERVICE_URL,
+    SIGNER,
     RecordingPersister,
     ask,
     bearer,
@@ -107,7 +108,7 @@ async def test_a_token_of_another_key_or_another_audience_is_refused(app: ASGIAp
     strange = TokenSigner.from_secret(b"1" * 32, kid="test").issue(
         "ann", audience=AUDIENCE, now_s=datetime.now().timestamp()
     )
-    elsewhere = make_backend().auth._signer.issue("ann", audience="elsewhere", now_s=datetime.now().timestamp())
+    elsewhere = SIGNER.issue("ann", audience="elsewhere", now_s=datetime.now().timestamp())
     for signed in (strange, elsewhere):
         headers = {"authorization": f"Bearer {signed.token}"}
         assert (await ask(app, "POST", "/api/data", headers=headers, body=upload([operation()]))).status == 401
