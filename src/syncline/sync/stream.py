@@ -170,7 +170,7 @@ class SyncStream:
         reading: asyncio.Task[SessionEvent] | None = None
         lines: list[bytes] = []
         try:
-            instructions = self._session.receive(await self._timed(self._read_view(inbox), for_view=True))
+            instructions = self._session.receive(await self._noted(self._read_view(inbox), for_view=True))
             while True:
                 wanted = _last_of(instructions := self._with_tick(instructions))
                 if isinstance(wanted, ReadChunks) and not is_small(wanted):
@@ -193,7 +193,7 @@ class SyncStream:
                 else:
                     # In one expression: what was read must not be kept by a name while the stream rests.
                     instructions = self._session.receive(
-                        await self._timed(reading or self._read(wanted, inbox), for_view=isinstance(wanted, ReadView))
+                        await self._noted(reading or self._read(wanted, inbox), for_view=isinstance(wanted, ReadView))
                     )
                     reading = None
         finally:
@@ -237,11 +237,12 @@ class SyncStream:
                 case ReadChunks() | ReadView() | End():
                     return
 
-    async def _timed(self, event: Awaitable[SessionEvent], *, for_view: bool) -> SessionEvent:
-        """A reading, whose time is noted where there is somebody to tell."""
-        teller = self._teller
-        if teller is None:
-            return await event
+    def _noted(self, event: Awaitable[SessionEvent], *, for_view: bool) -> Awaitable[SessionEvent]:
+        """A reading, whose time is noted where there is somebody to tell; an idle stream has no frame more for it."""
+        return event if self._teller is None else self._timed(event, self._teller, for_view=for_view)
+
+    @staticmethod
+    async def _timed(event: Awaitable[SessionEvent], teller: CheckpointTeller, *, for_view: bool) -> SessionEvent:
         began_s = time.monotonic()
         found = await event
         teller.waited(time.monotonic() - began_s, for_view=for_view)
