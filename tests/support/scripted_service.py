@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from syncline.protocol.ops import add_checksums, put_checksum
+from tests.support.web_server import serving
 
 __all__ = ["ScriptedService", "bucket", "checkpoint", "complete", "data", "put", "serve", "total"]
 
@@ -201,13 +202,8 @@ async def serve(service: ScriptedService | None = None) -> AsyncGenerator[Script
     app.router.add_post("/sync/checkpoint-request", service.checkpoint_request)
     app.router.add_get("/api/auth/token", service.token)
     app.router.add_post("/api/data", service.upload)
-    runner = web.AppRunner(app, shutdown_timeout=0.2, handler_cancellation=True)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    service.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
-        yield service
-    finally:
-        service.end()
-        await runner.cleanup()
+    async with serving(app) as service.url:
+        try:
+            yield service
+        finally:
+            service.end()

@@ -26,6 +26,7 @@ from syncline.protocol.rsocket.frames import (
     decode_frame,
     encode_frame,
 )
+from tests.support.web_server import serving
 
 __all__ = ["ScriptedWebSocket", "serve_websocket"]
 
@@ -178,14 +179,9 @@ async def serve_websocket(
     app = web.Application()
     app.router.add_get("/sync/stream", service.upgrade)
     routes(app)
-    runner = web.AppRunner(app, shutdown_timeout=0.2, handler_cancellation=True)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    service.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
-        yield service
-    finally:
-        for peer in list(service._open):
-            await peer.socket.close()
-        await runner.cleanup()
+    async with serving(app) as service.url:
+        try:
+            yield service
+        finally:
+            for peer in list(service._open):
+                await peer.socket.close()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from syncline.client.connector import BackendConnector, Credentials
+from syncline.client.connectors.write_api import wire_transaction
 from syncline.client.errors import ClientForked, RetryableUploadError, ServiceError
 from syncline.client.upload_queue import CrudTransaction
 from syncline.protocol import crud
@@ -58,7 +59,9 @@ class MemoryConnector(BackendConnector):
 
     def body(self, transactions: Sequence[CrudTransaction], client_id: str) -> bytes:
         """The request for these transactions."""
-        return msgspec.json.encode(crud.CrudBatch([_wire(transaction) for transaction in transactions], client_id))
+        return msgspec.json.encode(
+            crud.CrudBatch([wire_transaction(transaction) for transaction in transactions], client_id)
+        )
 
     async def send(self, body: bytes) -> crud.UploadResponse:
         """One request to the backend."""
@@ -101,22 +104,3 @@ class MemoryConnector(BackendConnector):
                 return RetryableUploadError(result.message or "Try again later.", retry_after_s=wait)
             case crud.ResultStatus.NOT_ATTEMPTED:
                 return RetryableUploadError("The backend did not attempt a transaction.")
-
-
-def _wire(transaction: CrudTransaction) -> crud.CrudTransaction:
-    return crud.CrudTransaction(
-        [
-            crud.CrudOperation(
-                op=entry.op,
-                table=entry.table,
-                id=entry.id,
-                op_data=entry.op_data,
-                client_op_id=entry.client_id,
-                transaction_id=entry.transaction_id,
-                previous_values=entry.previous_values,
-                metadata=entry.metadata,
-            )
-            for entry in transaction.crud
-        ],
-        transaction.transaction_id,
-    )

@@ -305,7 +305,7 @@ async def test_a_strategy_that_fails_leaves_the_write_with_the_device(
 
 async def test_an_answer_that_is_none_is_a_failure_too(documents: Make) -> None:
     watching = Watching("title")
-    watching.answer = lambda _: None  # type: ignore[assignment, return-value]  # pyright: ignore[reportAttributeAccessIssue]
+    watching.answer = lambda _: None  # pyright: ignore[reportAttributeAccessIssue] - a rule that answers what it must not
     [result] = await documents(watching).send([doc_put(title="1")])
     assert result["status"] == "retryable_error"
 

@@ -229,7 +229,9 @@ async def test_who_asked_is_forgotten_with_the_transaction(secured: tuple[Upload
     assert await uploads.send([entry], client_id="phone") == [{"status": "success"}]
     assert await uploads.send([entry], client_id="phone") == [{"status": "success", "deduplicated": True}]
     await uploads.code(put("b", table="secured", who="ann"), user="bob")
-    async with uploads.persister._pool.connection() as connection:  # pyright: ignore[reportPrivateUsage]
+    async with (
+        uploads.persister._pool.connection() as connection
+    ):  # the connection that the upload had: nothing of its role may be left
         cursor = await connection.execute(
             "SELECT current_user = session_user, coalesce(current_setting('app.user_id', true), ''),"
             " coalesce(current_setting('request.jwt.claims', true), '')"

@@ -21,6 +21,7 @@ from tests.integration.client.conftest import SCHEMA
 from tests.integration.client.test_sync import DEADLINE_S, FAST_S, Fixed, names
 from tests.integration.client.test_upload import drained, write
 from tests.support.scripted_service import bucket, checkpoint, complete, data, put, serve
+from tests.support.web_server import serving
 
 PAGE_ROWS = 2
 
@@ -72,15 +73,8 @@ async def feed() -> AsyncGenerator[ChangeFeed]:
     served = ChangeFeed()
     app = web.Application()
     app.router.add_get("/api/powersync/sync", served.page)
-    runner = web.AppRunner(app, shutdown_timeout=0.2, handler_cancellation=True)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    served.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with serving(app) as served.url:
         yield served
-    finally:
-        await runner.cleanup()
 
 
 class Uploading(Fixed):

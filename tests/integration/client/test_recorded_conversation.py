@@ -27,6 +27,7 @@ from syncline.testing.waiting import eventually
 from tests.conformance.golden import bson_as_lines
 from tests.conformance.websocket_recording import read_recording
 from tests.support.scripted_websocket import ScriptedWebSocket, serve_websocket
+from tests.support.web_server import serving
 
 GOLDEN = Path(__file__).parents[2] / "fixtures" / "golden"
 DEADLINE_S = 20.0
@@ -168,15 +169,8 @@ async def replaying(encoding: str = "") -> AsyncGenerator[Replay]:
     replay = Replay(encoding)
     app = web.Application()
     app.router.add_post("/sync/stream", replay.stream)
-    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    replay.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with serving(app) as replay.url:
         yield replay
-    finally:
-        await runner.cleanup()
 
 
 @contextlib.asynccontextmanager

@@ -24,7 +24,7 @@ from syncline.client.upload_queue import CrudTransaction
 from syncline.errors import RequestInvalid
 from syncline.protocol import crud
 
-__all__ = ["CLIENT_FORKED", "WriteApiUploader"]
+__all__ = ["CLIENT_FORKED", "WriteApiUploader", "wire_transaction"]
 
 CLIENT_FORKED = "CLIENT_FORKED"  # error code: the ids of a transaction are known with other content
 
@@ -68,7 +68,7 @@ class WriteApiUploader(TransactionUploader):
         self, transactions: Sequence[CrudTransaction], backend: AuthorizedBackend, client_id: str
     ) -> list[Outcome] | None:
         """The outcomes; None where a request with several transactions could not be read by the backend."""
-        batch = crud.CrudBatch([_wire(transaction) for transaction in transactions], client_id=client_id)
+        batch = crud.CrudBatch([wire_transaction(transaction) for transaction in transactions], client_id=client_id)
         answer = await backend.request("POST", self._path, body=msgspec.json.encode(batch))
         url = backend.url(self._path)
         if answer.status in _UNREADABLE and answer.message and not answer.is_page:
@@ -125,7 +125,8 @@ def outcome_of(result: crud.TransactionResult) -> Outcome:
             return LeftToApp(refusal)
 
 
-def _wire(transaction: CrudTransaction) -> crud.CrudTransaction:
+def wire_transaction(transaction: CrudTransaction) -> crud.CrudTransaction:
+    """A transaction as the write API takes it, with the ids by which a repeat is recognised (design decision 12)."""
     return crud.CrudTransaction(
         crud=[
             crud.CrudOperation(
