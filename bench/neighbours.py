@@ -25,7 +25,7 @@ from bench.table import Figure, percentile
 __all__ = ["fill_tables", "main", "run"]
 
 PAIRS = 5  # of samples with and without them
-PAIR_COMMITS = 300
+PAIR_COMMITS = 1000
 STUCK_CLIENTS = 5
 STUCK_ROWS = 20_000  # of each of them: more than all buffers between us hold
 TRICKLE_S = 1.0  # seconds between two bytes that a slow client reads

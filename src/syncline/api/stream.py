@@ -146,6 +146,7 @@ class SyncStreamApp:
             del first
             self._streams.add(sending)
             opened = register(sending.cancel)
+            opened.measure = lambda: (stream.operations_sent, sent.bytes)
             lines = stream.observer = StreamLog(opened, bson=bson)
             lines.tell_opened()
             try:
@@ -154,7 +155,8 @@ class SyncStreamApp:
                 sending.cancel()
                 await asyncio.wait({sending})
                 self._streams.discard(sending)
-                opened.operations_sent, opened.bytes_sent = stream.operations_sent, sent.bytes
+                opened.count()
+                opened.measure = None  # it holds the stream, which holds its log, which holds `opened`
                 self._registry.close(opened)
             error = None if sending.cancelled() else sending.exception()
             if error is not None:

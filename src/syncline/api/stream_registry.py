@@ -32,6 +32,14 @@ class OpenStream:
     operations_sent: int = 0
     bytes_sent: int = 0
     is_revoked: bool = False  # ended because the user was revoked
+    measure: Callable[[], tuple[int, int]] | None = field(
+        default=None, repr=False
+    )  # both counts, where they are kept elsewhere
+
+    def count(self) -> None:
+        """Bring `operations_sent` and `bytes_sent` up to date."""
+        if self.measure is not None:
+            self.operations_sent, self.bytes_sent = self.measure()
 
 
 class StreamRegistry:
@@ -101,6 +109,8 @@ class StreamRegistry:
             if user_id is None
             else list(self._by_user.get(user_id, ()))
         )
+        for stream in found:
+            stream.count()
         return sorted(found, key=lambda stream: stream.opened_ms)
 
     def __len__(self) -> int:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from syncline.errors import NoActiveSyncConfig, SynclineError
 from syncline.storage.base import StorageReader, WriteCheckpoints
 from syncline.storage.model import BucketTotals, Checkpoint, StorageChanges, Version, WriteCheckpointCursor
+from syncline.sync.precedence import Precedence
 from syncline.sync_config.plan import SyncPlan
 
 __all__ = ["CheckpointWatcher", "Inbox", "ServedVersion"]
@@ -64,6 +65,7 @@ class CheckpointWatcher:
         self._by_lookup: dict[str, set[Inbox]] = {}
         self._by_user: dict[str, set[Inbox]] = {}
         self._changed = asyncio.Condition()
+        self.precedence = Precedence()
 
     def wake(self) -> None:
         """There may be a new checkpoint. Call from the watcher's event loop; costs nothing when there is none."""
@@ -91,12 +93,15 @@ class CheckpointWatcher:
     async def run(self) -> None:
         """Watch until cancelled. Failures of storage are logged and tried again."""
         while True:
+            self.precedence.begin()
             try:
                 await self._look()
             except SynclineError as exc:
                 log.warning("Bucket storage cannot be read: %s", exc, extra={"event": "sync.watch_error"})
             except Exception:
                 log.exception("Watching checkpoints failed", extra={"event": "sync.watch_crash"})
+            finally:
+                self.precedence.end()
             try:
                 async with asyncio.timeout(POLL_INTERVAL_S):
                     await self._wake.wait()

@@ -12,6 +12,7 @@ __all__ = [
     "CHUNK_OPS_MAX",
     "EXPIRY_WARNING_S",
     "FETCH_WAIT_S",
+    "GIVE_WAY_MAX_S",
     "INTERRUPT_AFTER_OPS",
     "KEEPALIVE_INTERVAL_S",
     "KEEPALIVE_JITTER",
@@ -39,6 +40,7 @@ VIEW_READS_MAX = 2  # such readings at the same time: while a large one is under
 FETCH_WAIT_S = (
     30.0  # seconds that a session waits for its turn to read; then its stream ends, and the client comes again
 )
+GIVE_WAY_MAX_S = 0.02  # seconds that a piece of a large download waits while small changes are on their way
 CACHE_BYTES_MAX = 32 * 1024 * 1024  # bytes of encoded chunks kept for the sessions that share buckets, in one process
 INTERRUPT_AFTER_OPS = (
     1000  # operations sent for a checkpoint, from which on a newer checkpoint takes over at a chunk's end

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from syncline.sync.checkpoint_report import CheckpointObserver, CheckpointTeller
 from syncline.sync.checkpoint_watcher import CheckpointWatcher, Inbox, ServedVersion
 from syncline.sync.chunk_source import ChunkSource, is_small
 from syncline.sync.encoding import EncodedChunk, encode_chunk, encode_data_line, encode_stream_line, ops_form
-from syncline.sync.limits import CACHE_BYTES_MAX, StreamLimits
+from syncline.sync.limits import CACHE_BYTES_MAX, SMALL_READ_OPS_MAX, StreamLimits
 from syncline.sync.session import (
     Changed,
     ChunksRead,
@@ -167,16 +167,26 @@ class SyncStream:
         read.
         """
         inbox = self._context.watcher.register(self._user_key)
+        precedence = self._context.watcher.precedence
+        hurries = False  # a change of few operations is on its way
         reading: asyncio.Task[SessionEvent] | None = None
         lines: list[bytes] = []
         try:
             instructions = self._session.receive(await self._noted(self._read_view(inbox), for_view=True))
             while True:
                 wanted = _last_of(instructions := self._with_tick(instructions))
-                if isinstance(wanted, ReadChunks) and not is_small(wanted):
-                    reading = asyncio.create_task(self._read(wanted, inbox))
-                    await asyncio.sleep(0)  # it is under way while the operations before it are encoded and sent
-                self._encode(instructions, lines)
+                large = wanted if isinstance(wanted, ReadChunks) and not is_small(wanted) else None
+                if hurries and (large is not None or not isinstance(wanted, ReadChunks | ReadView)):
+                    hurries = False
+                    precedence.end()  # others go on when this one has sent: what follows waits for nothing
+                if large is not None:
+                    await precedence.give_way()
+                    reading = asyncio.create_task(self._read(large, inbox))
+                for piece in _pieces(instructions):
+                    if _is_work(piece[-1]):
+                        await precedence.give_way()  # the reading is under way meanwhile
+                    self._encode(piece, lines)
+                    del piece
                 instructions = []  # a stream that rests holds nothing of what it sent
                 # What a small reading brings goes out together with the lines before it.
                 if lines and (reading is not None or not isinstance(wanted, ReadChunks | ReadView)):
@@ -189,7 +199,11 @@ class SyncStream:
                     self.end_reason = wanted.reason
                     return
                 if wanted is None:
-                    instructions = self._session.receive(await self._next_event(inbox))
+                    event = await self._next_event(inbox)
+                    if hurries := isinstance(event, Changed):
+                        precedence.begin()
+                    instructions = self._session.receive(event)
+                    del event
                 else:
                     # In one expression: what was read must not be kept by a name while the stream rests.
                     instructions = self._session.receive(
@@ -197,6 +211,8 @@ class SyncStream:
                     )
                     reading = None
         finally:
+            if hurries:
+                precedence.end()
             self._context.watcher.unregister(inbox)
             if reading is not None:
                 reading.cancel()
@@ -337,6 +353,22 @@ class SyncStream:
         if change is not None:
             instructions: list[Instruction] = self._session.receive(change)
             assert not instructions, "a session that reads acts on changes after the read"
+
+
+def _pieces(instructions: list[Instruction]) -> Iterator[list[Instruction]]:
+    """The instructions, cut after each one that is work."""
+    begin = 0
+    for index, instruction in enumerate(instructions, 1):
+        if _is_work(instruction):
+            yield instructions[begin:index]
+            begin = index
+    if begin < len(instructions):
+        yield instructions[begin:]
+
+
+def _is_work(instruction: Instruction) -> bool:
+    """Whether performing it takes so long that other streams would notice."""
+    return isinstance(instruction, SendChunk) and instruction.chunk.op_count > SMALL_READ_OPS_MAX
 
 
 def _take(inbox: Inbox) -> Changed | None:
