@@ -185,6 +185,7 @@ class EmbeddedPostgres:
                 cwd=self._folder,
                 user=self._user,
                 group=self._group,
+                process_group=0,  # Ctrl-C in a terminal is for the program that started it, which stops it after all that uses it
             )
 
     def _wait_until_ready(self) -> bool:

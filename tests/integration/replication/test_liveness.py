@@ -70,7 +70,9 @@ async def test_a_walsender_hears_from_us_soon_after_each_burst(source: ScratchDa
         for number in range(7):
             [(written,)] = source.execute(f"INSERT INTO t VALUES ({number}) RETURNING clock_timestamp()")
             await eventually(lambda n=number: len(follower.changes("t")) > n)
-            heard = "SELECT extract(epoch FROM reply_time - %s)::float FROM pg_stat_replication WHERE reply_time > %s"
+            heard = """SELECT extract(epoch FROM reply_time - %s)::float
+                         FROM pg_stat_replication JOIN pg_replication_slots ON active_pid = pid
+                        WHERE database = current_database() AND reply_time > %s"""
             [(seconds,)] = await eventually(lambda at=written: source.execute(heard, (at, at)))  # noqa: B023 - awaited within the turn of the loop
             waited_s.append(seconds)
     await postgres.close()

@@ -68,7 +68,7 @@ async def test_changes_made_without_the_publication_make_the_slot_useless(
     assert await source.slot_state(SLOT) is SlotState.MISSING
 
 
-@pytest.mark.requirement(176, missing="doctor")
+@pytest.mark.requirement(176)
 async def test_a_wal_level_that_cannot_be_decoded_is_told() -> None:
     with EmbeddedPostgres(settings={"wal_level": "replica"}) as server:
         async with opened(server.dsn()) as source:
