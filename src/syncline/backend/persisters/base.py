@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,13 +11,21 @@ from syncline.protocol.crud import TransactionResult, UpdateType
 
 if TYPE_CHECKING:
     from syncline.backend.conflicts.strategy import ConflictStrategy
+    from syncline.backend.hooks import OperationHooks
 
 __all__ = [
     "CLIENT_FORKED",
+    "BatchPersister",
+    "OpenTransaction",
     "ParentGuard",
     "Persister",
+    "Procedure",
     "RetryLater",
+    "StreamingPersister",
+    "UnknownFailure",
+    "Upload",
     "UploadIdentity",
+    "UploadOutcome",
     "Write",
     "WriteContext",
     "WriteRefused",
@@ -35,6 +43,7 @@ class WriteContext:
     client_id: str | None = None
     received_at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     identified: bool = False  # a repeat would be recognised (design decision 12)
+    operation_hooks: OperationHooks | None = field(default=None, repr=False, compare=False)  # around each write
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +81,7 @@ class Write:
     previous_values: Mapping[str, Any] | None = None  # as the device says; trust them with nothing
     metadata: str | None = None
     context: WriteContext = WriteContext()
+    procedure: Procedure | None = None  # runs in the place of this write, which is then no row: a call of a mutator
 
     @property
     def belongs_to(self) -> tuple[tuple[str, str], ...]:
@@ -112,8 +122,54 @@ class RetryLater(Exception):
     """The database could not do it now; the same transaction may go through later."""
 
 
+class OpenTransaction(Protocol):
+    """A client transaction's database transaction while it is under way: what a procedure works with."""
+
+    @property
+    def connection(self) -> Any:
+        """The driver's connection, inside the transaction: psycopg's AsyncConnection, SQLAlchemy's AsyncConnection."""
+        ...
+
+    async def write(self, write: Write) -> None:
+        """Write one row, as the writes of devices are. Raises WriteRefused or RetryLater, which end the transaction."""
+        ...
+
+    async def claim(self, identity: UploadIdentity, verdict: TransactionResult) -> TransactionResult | None:
+        """Store a verdict that holds once the transaction commits; the stored one where there is one already.
+
+        Waits for a concurrent transaction with the same claim. Raises WriteRefused (CLIENT_FORKED) for another content.
+        """
+        ...
+
+
+Procedure = Callable[[OpenTransaction], Awaitable[None]]
+"""What runs in the place of a write. Raises WriteRefused or RetryLater; the database's own errors are classified as those of a write, and
+all else that it raises is RetryLater (`rule_failures.rule_failed`).
+
+It runs again where the database ended the transaction for a conflict, so it changes nothing outside of it.
+"""
+
+
+class UnknownFailure(RetryLater):
+    """Nobody knows whether it would go through later: a bug of the backend, or an error that has no class.
+
+    The device is told to come back, but such failures are counted: after UNKNOWN_FAILURES_MAX of one client transaction it is refused with
+    `error_code`, and becomes a dead letter.
+    """
+
+    def __init__(
+        self, message: str, *, error_code: str = "UNCLASSIFIED_ERROR", operation_index: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.error_code = error_code
+        self.operation_index = operation_index
+
+
 class Persister(Protocol):
-    """Commits client transactions."""
+    """Commits client transactions.
+
+    One that keeps dead letters has `dead_letters` too, a `backend.dead_letters.DeadLetterStore`.
+    """
 
     async def open(self) -> None:
         """Connect, and make the table of verdicts."""
@@ -140,4 +196,41 @@ class Persister(Protocol):
 
     async def close(self) -> None:
         """Close all connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One client transaction on its way to a database, as `Persister.apply` takes it."""
+
+    writes: list[Write]
+    identity: UploadIdentity | None
+
+
+UploadOutcome = TransactionResult | Exception
+"""What `Persister.apply` returns, or what it raises."""
+
+
+class BatchPersister(Persister, Protocol):
+    """A persister that applies several client transactions faster together than one after another."""
+
+    async def apply_batch(self, uploads: Sequence[Upload]) -> list[UploadOutcome]:
+        """Apply transactions in order, each in a database transaction of its own with its verdict, as `apply` does.
+
+        Gives an outcome for each up to the first that is not a success, at least one: no transaction behind that one is applied.
+        """
+        ...
+
+
+class StreamingPersister(Persister, Protocol):
+    """A persister that applies transactions of any size: staged uploads need one."""
+
+    async def apply_stream(
+        self,
+        writes: Callable[[], AsyncIterator[list[Write]]],
+        identity: UploadIdentity | None,
+        *,
+        seconds_max: float,
+    ) -> TransactionResult:
+        """As `apply`, with the writes in batches that are read one after another; `writes` is called again for another attempt."""
         ...

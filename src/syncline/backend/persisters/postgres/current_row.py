@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from syncline.backend.conflicts.strategy import Apply, ConflictStrategy, Decision, Keep, Reject
-from syncline.backend.persisters.base import Write, WriteRefused
+from syncline.backend.persisters.base import Write
+from syncline.backend.persisters.judging import Judged, judged_by, needed_columns
 from syncline.backend.persisters.postgres.columns import ColumnKind, TableColumn, TableColumns
 from syncline.backend.persisters.postgres.guards import ID, Statement, all_of, identifier, live, own_row
 from syncline.backend.persisters.postgres.statements import known_column
 from syncline.backend.persisters.postgres.values import postgres_text
-from syncline.backend.rule_failures import rule_failed
-from syncline.protocol.crud import UpdateType
 
-__all__ = ["Judged", "judge"]
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """What is to be done. `inserts`: the row was not there, so the write may only make it; where it has come meanwhile, judge again."""
-
-    write: Write | None
-    records: tuple[Write, ...] = ()
-    inserts: bool = False
+__all__ = ["judge"]
 
 
 async def judge(
@@ -35,39 +23,13 @@ async def judge(
 ) -> Judged:
     """Ask the write's strategy. The row that it sees is locked until the transaction ends.
 
-    Raises WriteRefused for a rejection, RetryLater where the strategy itself failed, psycopg.Error.
+    Raises WriteRefused for a rejection, UnknownFailure where the strategy itself failed, psycopg.Error.
     """
     if write.conflict is None:
         return Judged(write)
-    names = _needs(write, write.conflict)
-    current: dict[str, Any] | None = None
-    inserts = False
-    if names:
-        there, current = await _read(connection, write, names, columns, parents)
-        inserts = write.op is UpdateType.PUT and not there
-    decision = _decide(write, write.conflict, current)
-    if isinstance(decision, Reject):
-        raise WriteRefused(decision.code, decision.message, operation_index=write.index, details=decision.details)
-    if isinstance(decision, Keep):
-        return Judged(None, decision.records)
-    return Judged(replace(decision.write, only_new=decision.write.only_new or inserts), decision.records, inserts)
-
-
-def _needs(write: Write, strategy: ConflictStrategy) -> list[str]:
-    try:
-        return sorted({*strategy.needs(write)})
-    except Exception as exc:
-        raise rule_failed(exc, write.table) from exc
-
-
-def _decide(write: Write, strategy: ConflictStrategy, current: dict[str, Any] | None) -> Decision:
-    try:
-        decision = strategy.decide(write, current)
-        if not isinstance(decision, (Apply, Keep, Reject)):  # pyright: ignore[reportUnnecessaryIsInstance]  # the app's code
-            raise TypeError("no decision")
-    except Exception as exc:
-        raise rule_failed(exc, write.table) from exc
-    return decision
+    names = needed_columns(write, write.conflict)
+    there, current = await _read(connection, write, names, columns, parents) if names else (None, None)
+    return judged_by(write.conflict, write, current, row_exists=there)
 
 
 async def _read(

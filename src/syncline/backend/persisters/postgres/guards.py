@@ -22,10 +22,11 @@ __all__ = [
     "own_row",
     "parent_guards",
     "parent_is_own",
+    "type_name",
     "whose",
 ]
 
-ID = TableColumn("id", "text", ColumnKind.OTHER)  # ids of clients are text, whatever the column is
+ID = TableColumn("id", "text")  # ids of clients are text, whatever the column is
 
 
 class Statement(NamedTuple):
@@ -46,8 +47,12 @@ def identifier(name: str) -> sql.Identifier:
 
 def cast_to(column: TableColumn) -> sql.Composed:
     """A placeholder whose text is read as the column's type."""
-    name = column.cast.replace("%", "%%")
-    return sql.SQL("CAST(%s::text AS {})").format(sql.SQL(name))  # pyright: ignore[reportArgumentType]  # from the catalog
+    return sql.SQL("CAST(%s::text AS {})").format(type_name(column))
+
+
+def type_name(column: TableColumn) -> sql.SQL:
+    """The type that a column's values are cast to, for statements with parameters."""
+    return sql.SQL(column.cast.replace("%", "%%"))  # pyright: ignore[reportArgumentType]  # from the catalog
 
 
 def all_of(conditions: Iterable[Condition]) -> Condition:

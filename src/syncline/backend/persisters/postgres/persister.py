@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import psycopg
@@ -11,15 +12,30 @@ from psycopg_pool import AsyncConnectionPool
 
 from syncline.backend.limits import CONFLICT_ATTEMPTS_MAX, POOL_CONNECTIONS_MAX, TRANSACTION_SECONDS_MAX
 from syncline.backend.ownership import RowSecurity
-from syncline.backend.persisters.base import ParentGuard, RetryLater, UploadIdentity, Write, WriteRefused
+from syncline.backend.persisters.base import (
+    ParentGuard,
+    RetryLater,
+    Upload,
+    UploadIdentity,
+    UploadOutcome,
+    Write,
+    WriteRefused,
+)
+from syncline.backend.persisters.postgres.batches import BatchPipeline
 from syncline.backend.persisters.postgres.checkpoints import count_checkpoint
 from syncline.backend.persisters.postgres.columns import TableColumns, read_columns
 from syncline.backend.persisters.postgres.current_row import judge
+from syncline.backend.persisters.postgres.dead_letters import PostgresDeadLetters
 from syncline.backend.persisters.postgres.errors import is_conflict, verdict_over
 from syncline.backend.persisters.postgres.guards import parent_guards, parent_is_own
+from syncline.backend.persisters.postgres.invalid_values import naming_column
+from syncline.backend.persisters.postgres.open_transaction import PostgresTransaction, run_procedure
+from syncline.backend.persisters.postgres.operation_hooks import after_write, before_write
+from syncline.backend.persisters.postgres.retention import VerdictRetention, drop_old_uploads
 from syncline.backend.persisters.postgres.row_security import enter_row_security
 from syncline.backend.persisters.postgres.statements import foreign_row, statement_for
-from syncline.backend.persisters.postgres.uploads import claim_upload, drop_old_uploads, make_uploads_table
+from syncline.backend.persisters.postgres.uploads import claim_upload, make_uploads_table
+from syncline.backend.staged.postgres import PostgresStagedStore
 from syncline.protocol.crud import ResultStatus, TransactionResult, UpdateType
 
 __all__ = ["PostgresPersister"]
@@ -40,7 +56,7 @@ class PostgresPersister:
     """Writes to one database through a pool.
 
     The role needs SELECT, INSERT, UPDATE and DELETE on the tables and on `syncline_uploads`, which it makes where it may.
-    With `row_security` the database's own policies decide too.
+    With `row_security` the database's own policies decide too. `prepared_statements` False is for poolers that cannot keep them.
     """
 
     def __init__(
@@ -50,6 +66,7 @@ class PostgresPersister:
         connections_max: int = POOL_CONNECTIONS_MAX,
         transaction_seconds_max: float = TRANSACTION_SECONDS_MAX,
         row_security: RowSecurity | None = None,
+        prepared_statements: bool = True,
     ) -> None:
         self._row_security = row_security
         self._transaction_seconds_max = transaction_seconds_max
@@ -59,40 +76,89 @@ class PostgresPersister:
             max_size=connections_max,
             open=False,
             timeout=min(_WAIT_FOR_CONNECTION_S, transaction_seconds_max),
-            kwargs={"application_name": "syncline-backend"},
+            kwargs={"application_name": "syncline-backend"}
+            | ({} if prepared_statements else {"prepare_threshold": None}),
         )
         self._columns: dict[str, TableColumns] = {}
+        self._retention = VerdictRetention(self._pool, seconds_max=transaction_seconds_max)
+        self.dead_letters = PostgresDeadLetters(self._pool, seconds_max=transaction_seconds_max)
+        self.staged_store = PostgresStagedStore(dsn)
+        self._batches = BatchPipeline(
+            self._pool,
+            columns=self._columns,
+            row_security=row_security,
+            prepares=prepared_statements,
+            transaction_seconds_max=transaction_seconds_max,
+        )
 
     async def open(self) -> None:
         """Connect, and make the table of verdicts.
 
         Raises psycopg.Error where the database cannot be reached, ConfigError where the role may not make the table.
         """
-        await self._pool.open(wait=True)
+        await self._pool.open()  # not waited for: a pool whose wait has failed can never be opened again
         async with self._pool.connection() as connection:
             await make_uploads_table(connection)
             await drop_old_uploads(connection)
 
     async def close(self) -> None:
         """Close all connections."""
+        await self.staged_store.close()
         await self._pool.close()
 
     async def apply(self, writes: list[Write], identity: UploadIdentity | None) -> TransactionResult:
         """Apply all writes in one transaction; see `syncline.backend.persisters.base.Persister`."""
+        result = await self._apply_alone(Upload(writes, identity), 0)
+        await self._retention.stored(identity, 1)
+        return result
+
+    async def apply_batch(self, uploads: Sequence[Upload]) -> list[UploadOutcome]:
+        """Apply transactions in pipelines where they allow it; see `syncline.backend.persisters.base.BatchPersister`."""
+        outcomes = await self._batches.apply(uploads, self._apply_alone)
+        await self._retention.stored(uploads[0].identity, len(outcomes))
+        return outcomes
+
+    async def _apply_alone(self, upload: Upload, conflicts: int) -> TransactionResult:
         try:
-            async with asyncio.timeout(self._transaction_seconds_max):
-                return await self._apply(writes, identity)
+            return await self._within(
+                self._transaction_seconds_max,
+                lambda fresh: self._apply_once(upload.writes, upload.identity, fresh),
+                conflicts=conflicts,
+            )
+        except WriteRefused as exc:
+            raise await naming_column(self._pool, exc, upload.writes, self._columns) from exc
+
+    async def apply_stream(
+        self,
+        writes: Callable[[], AsyncIterator[list[Write]]],
+        identity: UploadIdentity | None,
+        *,
+        seconds_max: float,
+    ) -> TransactionResult:
+        """Apply batches of writes in one transaction; see `syncline.backend.persisters.base.StreamingPersister`."""
+        result = await self._within(seconds_max, lambda fresh: self._apply_batches(writes(), identity, fresh))
+        await self._retention.stored(identity, 1)
+        return result
+
+    async def _within(
+        self, seconds_max: float, once: Callable[[set[str]], Awaitable[TransactionResult]], *, conflicts: int = 0
+    ) -> TransactionResult:
+        try:
+            async with asyncio.timeout(seconds_max):
+                return await self._apply(once, conflicts)
         except TimeoutError as exc:
             log.warning("The database did not finish an upload in time", extra={"event": "backend.database_timeout"})
             raise RetryLater("The database did not finish the write in time.") from exc
 
-    async def _apply(self, writes: list[Write], identity: UploadIdentity | None) -> TransactionResult:
-        """Attempts, until the transaction goes through or no further one can help."""
+    async def _apply(
+        self, once: Callable[[set[str]], Awaitable[TransactionResult]], conflicts: int
+    ) -> TransactionResult:
+        """Attempts, until the transaction goes through or no further one can help; `conflicts` have ended some already."""
         fresh: set[str] = set()
-        attempt = 1
+        attempt = 1 + conflicts
         while True:
             try:
-                return await self._apply_once(writes, identity, fresh)
+                return await once(fresh)
             except _ColumnsOutdated:
                 continue  # ends: a table is outdated once only
             except psycopg.Error as exc:
@@ -138,18 +204,55 @@ class PostgresPersister:
             if self._row_security is not None and writes:
                 await enter_row_security(connection, self._row_security, writes[0].context)
             for write in writes:
-                try:
-                    await self._write(connection, write, fresh)
-                except WriteRefused as exc:
-                    if exc.error_code not in _PERHAPS_OUTDATED or write.table in fresh:
-                        raise
-                    self._columns.clear()  # of parents and records too
-                    fresh.add(write.table)
-                    raise _ColumnsOutdated from exc
+                await self._write_or_look_again(connection, write, fresh)
         return _SUCCESS
 
+    async def _apply_batches(
+        self, batches: AsyncIterator[list[Write]], identity: UploadIdentity | None, fresh: set[str]
+    ) -> TransactionResult:
+        """One attempt at a transaction whose writes are read while it runs: one batch of them is held at a time."""
+        async with self._pool.connection() as connection, connection.transaction():
+            if identity is not None:
+                stored = await claim_upload(connection, identity, _SUCCESS)
+                if stored is not None:
+                    return stored
+            secured = self._row_security is None
+            async for writes in batches:
+                if not secured and self._row_security is not None and writes:
+                    await enter_row_security(connection, self._row_security, writes[0].context)
+                    secured = True
+                for write in writes:
+                    await self._write_or_look_again(connection, write, fresh)
+        return _SUCCESS
+
+    async def _write_or_look_again(self, connection: Connection, write: Write, fresh: set[str]) -> None:
+        """Write; a refusal that outdated columns may be the reason of asks for another attempt, with columns read anew."""
+        try:
+            await self._write(connection, write, fresh)
+        except WriteRefused as exc:
+            if exc.error_code not in _PERHAPS_OUTDATED or write.table in fresh:
+                raise
+            self._columns.clear()  # of parents and records too
+            fresh.add(write.table)
+            raise _ColumnsOutdated from exc
+
     async def _write(self, connection: Connection, write: Write, fresh: set[str]) -> None:
+        """Perform a write, between the app's hooks."""
+        await before_write(connection, write)
+        await self._write_row(connection, write, fresh)
+        await after_write(connection, write)
+
+    async def _write_row(self, connection: Connection, write: Write, fresh: set[str]) -> None:
         """Judge the write by the current row where its table asks for that, and perform what becomes of it."""
+        if write.procedure is not None:
+            transaction = PostgresTransaction(
+                connection,
+                lambda inner: self._write(connection, inner, fresh),
+                security=self._row_security,
+                context=write.context,
+            )
+            await run_procedure(write, transaction)
+            return
         columns = await self._columns_of(connection, write, fresh)
         parents = await self._parents_of(connection, write, fresh)
         for _ in range(CONFLICT_ATTEMPTS_MAX):

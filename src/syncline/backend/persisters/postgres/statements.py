@@ -22,7 +22,7 @@ from syncline.backend.persisters.postgres.guards import (
 from syncline.backend.persisters.postgres.values import postgres_text
 from syncline.protocol.crud import UpdateType
 
-__all__ = ["Statement", "foreign_row", "identifier", "known_column", "statement_for"]
+__all__ = ["Statement", "assignments", "foreign_row", "identifier", "known_column", "mark_of", "statement_for"]
 
 Values = list[tuple[TableColumn, str | None]]
 
@@ -39,7 +39,7 @@ def statement_for(write: Write, columns: TableColumns, parents: Mapping[str, Tab
     if write.op is UpdateType.PATCH:
         return _update(write, columns, parents, values) if values else None
     if write.soft_delete is not None:
-        return _update(write, columns, parents, [(columns[write.soft_delete], _mark(write, columns))])
+        return _update(write, columns, parents, [(columns[write.soft_delete], mark_of(write, columns))])
     condition = own_row(write, columns, parents)
     return Statement(
         sql.SQL("DELETE FROM {} WHERE {}").format(identifier(write.table), condition.query), condition.parameters
@@ -85,7 +85,7 @@ def _upsert(write: Write, columns: TableColumns, parents: Mapping[str, TableColu
     parameters = [value for _, value in inserted]
     if write.only_new:
         return Statement(query + sql.SQL("NOTHING"), parameters)
-    query += sql.SQL("UPDATE SET {}").format(sql.SQL(", ").join(_assignments(write, columns, values)))
+    query += sql.SQL("UPDATE SET {}").format(sql.SQL(", ").join(assignments(write, columns, values)))
     if write.guarded:
         condition = all_of(whose(write, columns, parents))
         query += sql.SQL(" WHERE {}").format(condition.query)
@@ -93,7 +93,7 @@ def _upsert(write: Write, columns: TableColumns, parents: Mapping[str, TableColu
     return Statement(query, parameters)
 
 
-def _assignments(write: Write, columns: TableColumns, values: Values) -> list[sql.Composed]:
+def assignments(write: Write, columns: TableColumns, values: Values) -> list[sql.Composed]:
     """What a PUT changes in a row that is there: EXCLUDED has the default of a column that is not listed."""
     listed = [column.name for column, _ in values]
     listed += [name for name in write.replaces if name not in listed and not columns[name].generated]
@@ -114,6 +114,7 @@ def _update(write: Write, columns: TableColumns, parents: Mapping[str, TableColu
     return Statement(query, [value for _, value in values] + condition.parameters)
 
 
-def _mark(write: Write, columns: TableColumns) -> str:
+def mark_of(write: Write, columns: TableColumns) -> str:
+    """What a DELETE puts into the column that marks deleted rows."""
     boolean = write.soft_delete is not None and columns[write.soft_delete].kind == ColumnKind.BOOLEAN
     return "true" if boolean else write.context.received_at.isoformat()

@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 import psycopg
 
-from syncline.backend.limits import UPLOADS_KEPT_DAYS
 from syncline.backend.persisters.base import CLIENT_FORKED, UploadIdentity, WriteRefused
+from syncline.backend.persisters.postgres.pipeline import fails_as
 from syncline.errors import ConfigError
 from syncline.protocol.crud import TransactionResult
 
-__all__ = ["UPLOADS_TABLE_SQL", "claim_upload", "drop_old_uploads", "make_uploads_table"]
+__all__ = ["CLAIM_SQL", "UPLOADS_TABLE_SQL", "claim_upload", "make_uploads_table"]
 
 UPLOADS_TABLE_SQL = """
 CREATE TABLE IF NOT EXISTS syncline_uploads (
@@ -36,12 +36,27 @@ CREATE INDEX IF NOT EXISTS syncline_uploads_created_at ON syncline_uploads (crea
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%s || '/' || %s, 0))"
 _INSERT = """
 INSERT INTO syncline_uploads (user_id, client_id, first_crud_id, last_crud_id, content_hash, verdict)
-VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+VALUES (%s, %s, %s, %s, %s, %s)
 """
-_OVERLAPPING = """
+# Ranges that are stored do not overlap, so that only the last one that begins at or before our end can reach into ours. A device has
+# thousands of others, which need not be looked at.
+_LATEST = """
 SELECT first_crud_id, last_crud_id, content_hash, verdict FROM syncline_uploads
- WHERE user_id = %s AND client_id = %s AND first_crud_id <= %s AND last_crud_id >= %s
+ WHERE user_id = %s AND client_id = %s AND first_crud_id <= %s ORDER BY first_crud_id DESC LIMIT 1
 """
+
+CLAIM_SQL = f"""
+WITH claimed AS (
+  INSERT INTO syncline_uploads (user_id, client_id, first_crud_id, last_crud_id, content_hash, verdict)
+  SELECT $1::text, $2::text, $3::bigint, $4::bigint, $5::text, $6::text
+   WHERE coalesce((SELECT last_crud_id FROM syncline_uploads
+                    WHERE user_id = $1::text AND client_id = $2::text AND first_crud_id <= $4::bigint
+                    ORDER BY first_crud_id DESC LIMIT 1) < $3::bigint, true)
+  RETURNING 1
+)
+SELECT CASE WHEN count(*) = 1 THEN 0 ELSE {fails_as("the operations have come before, or some of them")} END FROM claimed
+"""  # noqa: S608 - of constants
+"""Stores a new verdict; fails where any of its ids is taken. The device's lock must be held: `claim_upload` says the rest."""
 
 
 async def make_uploads_table(connection: psycopg.AsyncConnection[Any]) -> None:
@@ -70,29 +85,18 @@ async def claim_upload(
     A repeat gets the stored verdict. Waits for a concurrent upload of the same device to end. Raises WriteRefused (CLIENT_FORKED).
     """
     await connection.execute(_LOCK, (identity.user_id, identity.client_id))
-    cursor = await connection.execute(_INSERT, _row(identity, verdict))
-    inserted = cursor.rowcount == 1
-    cursor = await connection.execute(
-        _OVERLAPPING, (identity.user_id, identity.client_id, identity.last_crud_id, identity.first_crud_id)
-    )
-    for first, last, content_hash, stored in await cursor.fetchall():
-        same = (first, last) == (identity.first_crud_id, identity.last_crud_id)
-        if same and inserted:
-            continue  # our own
-        if same and content_hash == identity.content_hash:
-            result = msgspec.json.decode(stored, type=TransactionResult)
-            return msgspec.structs.replace(result, deduplicated=True)
-        raise WriteRefused(
-            CLIENT_FORKED,
-            "These operation ids were used for other content: the device's file is a copy. Take a new client id and send again.",
-        )
-    return None
-
-
-async def drop_old_uploads(connection: psycopg.AsyncConnection[Any]) -> None:
-    """Forget verdicts that no device will ask for any more."""
-    await connection.execute(
-        "DELETE FROM syncline_uploads WHERE created_at < now() - make_interval(days => %s)", (UPLOADS_KEPT_DAYS,)
+    cursor = await connection.execute(_LATEST, (identity.user_id, identity.client_id, identity.last_crud_id))
+    latest = await cursor.fetchone()
+    if latest is None or latest[1] < identity.first_crud_id:
+        await connection.execute(_INSERT, _row(identity, verdict))
+        return None
+    first, last, content_hash, stored = latest
+    if (first, last, content_hash) == (identity.first_crud_id, identity.last_crud_id, identity.content_hash):
+        result = msgspec.json.decode(stored, type=TransactionResult)
+        return msgspec.structs.replace(result, deduplicated=True)
+    raise WriteRefused(
+        CLIENT_FORKED,
+        "These operation ids were used for other content: the device's file is a copy. Take a new client id and send again.",
     )
 
 
