@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from syncline.backend.core import SyncBackend
-from syncline.backend.starlette import CurrentUser, backend_routes
+from syncline.backend.starlette import CurrentUser, route_endpoint
 
 __all__ = ["backend_router"]
 
@@ -13,8 +13,12 @@ __all__ = ["backend_router"]
 def backend_router(backend: SyncBackend, *, current_user: CurrentUser) -> APIRouter:
     """A router with all routes of the toolkit."""
     router = APIRouter()
-    for route in backend_routes(backend, current_user=current_user):
-        # Without Starlette's HEAD: FastAPI documents each method under the route's one operation id, and warns of the repeat.
-        methods = sorted((route.methods or set()) - {"HEAD"})
-        router.add_api_route(route.path, route.endpoint, methods=methods, response_model=None)
+    for route in backend.dispatcher.table.ordered:
+        router.add_api_route(
+            route.path,
+            route_endpoint(backend, route, current_user),
+            methods=[route.method],
+            response_model=None,
+            summary=route.summary,
+        )
     return router

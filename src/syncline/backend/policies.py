@@ -6,12 +6,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from syncline.backend.column_names import ColumnNames, check_column_names, with_column_names
 from syncline.backend.conflicts.strategy import ConflictStrategy
 from syncline.backend.field_rules import FieldRules, field_problems, field_rules
 from syncline.backend.limits import NAME_CHARACTERS_SHOWN_MAX
 from syncline.backend.ownership import RolePermissions, Via, tenant_of
 from syncline.backend.persisters.base import ParentGuard, Write, WriteContext, WriteRefused
 from syncline.backend.rule_failures import rule_failed
+from syncline.backend.value_formats import ValueFormat, check_formats, with_formats
 from syncline.errors import ConfigError
 from syncline.protocol.crud import CrudOperation, UpdateType
 
@@ -33,6 +35,8 @@ class TablePolicy:
     PUT brings it back; clients cannot set it. `device` is a column that gets the client id of the device that wrote last. `put_mode`
     "replace" sets the `columns` that a PUT does not list to their defaults; "merge" leaves them. `fields` is a Pydantic model or a msgspec
     Struct that judges what is sent. `conflicts` decides where others have changed the row; None: the last write wins, column by column.
+    `column_names` brings the device's names of columns to the form that the database's have; `formats` says what values of a column mean
+    that do not say it themselves.
     Raises ConfigError for what cannot be meant.
     """
 
@@ -46,6 +50,8 @@ class TablePolicy:
     put_mode: Literal["merge", "replace"] = "merge"
     fields: Any = None
     conflicts: ConflictStrategy | None = None
+    column_names: ColumnNames | None = None
+    formats: Mapping[str, ValueFormat] = field(default_factory=dict[str, ValueFormat])
 
     def __post_init__(self) -> None:
         if self.owner in ("", "id"):
@@ -68,6 +74,8 @@ class TablePolicy:
             )
         if self.fields is not None:
             field_rules(self.fields)
+        check_formats(self.formats)
+        check_column_names(self.column_names, (*(self.columns or ()), *kept, *self.formats))
 
     @property
     def kept_columns(self) -> tuple[str, ...]:
@@ -98,7 +106,7 @@ class TableRules:
             raise WriteRefused("SCHEMA_MISMATCH", message, operation_index=index)
         if policy.roles is not None:
             policy.roles.check(entry.op, entry.table, context.claims, operation_index=index)
-        data = {} if entry.op is UpdateType.DELETE else dict(entry.op_data or {})
+        data = {} if entry.op is UpdateType.DELETE else _as_written(policy, entry.op_data or {}, entry.table, index)
         data.pop("id", None)
         _check_columns(policy, entry.table, data, index)
         _drop_kept(policy, data, context)
@@ -121,7 +129,9 @@ class TableRules:
             soft_delete=policy.soft_delete,
             replaces=tuple(sorted({*(policy.columns or ())} - {"id", *policy.kept_columns})) if replaced else (),
             conflict=policy.conflicts,
-            previous_values=entry.previous_values,
+            previous_values=None
+            if entry.previous_values is None
+            else _as_written(policy, entry.previous_values, entry.table, index),
             metadata=entry.metadata,
             context=context,
         )
@@ -170,6 +180,12 @@ class TableRules:
             policy = self._tables[above]
         if len(passed) > 1 and policy.owner is None and not policy.tenants:
             raise ConfigError(f"The owner of {name} is looked for in {passed[-1]}, whose rows belong to nobody.")
+
+
+def _as_written(policy: TablePolicy, row: Mapping[str, Any], table: str, index: int) -> dict[str, Any]:
+    """A device's row under the database's names, its values in forms that mean one thing."""
+    named = with_column_names(row, policy.column_names, table=table, operation_index=index)
+    return dict(with_formats(named, policy.formats, operation_index=index))
 
 
 def _check_columns(policy: TablePolicy, table: str, data: Mapping[str, Any], index: int) -> None:

@@ -1,23 +1,20 @@
-"""The routes for Starlette: uploads, tokens, keys. `syncline.backend.fastapi` mounts the same ones."""
+"""The face for Starlette: the routes of the toolkit as Starlette routes. `syncline.backend.fastapi` mounts the same ones."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
-import msgspec
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.responses import Response
+from starlette.routing import Route as StarletteRoute
 
-from syncline.backend.auth_endpoints import JWKS_ROUTES, TOKEN_ROUTES, AuthAnswer, answer_jwks, answer_token
-from syncline.backend.changes import answer_changes
 from syncline.backend.core import SyncBackend
-from syncline.backend.limits import BODY_BYTES_MAX
-from syncline.backend.persisters.base import RetryLater
+from syncline.backend.http.messages import BackendRequest, BodyIncomplete
+from syncline.backend.http.routing import Route
 from syncline.backend.tokens import AuthenticatedUser
-from syncline.errors import AuthError, RequestInvalid
+from syncline.errors import AuthError
 
-__all__ = ["CurrentUser", "backend_routes", "development_login"]
+__all__ = ["CurrentUser", "backend_routes", "development_login", "route_endpoint"]
 
 CurrentUser = Callable[[Request], Awaitable[AuthenticatedUser | None]]
 """The app's own login: the user of a request, or None for nobody."""
@@ -51,128 +48,41 @@ def _over_loopback(request: Request) -> bool:
     return names <= _LOOPBACK and not any(name in request.headers for name in _FORWARDED)
 
 
-def backend_routes(backend: SyncBackend, *, current_user: CurrentUser) -> list[Route]:
-    """`POST /api/data`, `GET /api/auth/token`, `GET /api/auth/jwks` with its older names, `GET /api/powersync/config`,
-    and for devices that poll `GET /api/powersync/sync`.
-    """
-    handlers = _Handlers(backend, current_user)
+def backend_routes(backend: SyncBackend, *, current_user: CurrentUser) -> list[StarletteRoute]:
+    """All routes of the toolkit (`backend.http.routes.ALL_ROUTES`): uploads, tokens, keys, and whatever else it has."""
     return [
-        Route("/api/data", handlers.upload, methods=["POST"]),
-        Route("/api/data/checkpoint", handlers.checkpoint, methods=["PUT"]),
-        *(Route(path, handlers.token, methods=[method]) for method, path in TOKEN_ROUTES),
-        Route("/api/powersync/sync", handlers.changes, methods=["GET"]),
-        Route("/api/powersync/config", handlers.config, methods=["GET"]),
-        *(Route(path, handlers.jwks, methods=[method]) for method, path in JWKS_ROUTES),
+        StarletteRoute(route.path, route_endpoint(backend, route, current_user), methods=[route.method])
+        for route in backend.dispatcher.table.ordered
     ]
 
 
-class _Handlers:
-    def __init__(self, backend: SyncBackend, current_user: CurrentUser) -> None:
-        self._backend = backend
-        self._current_user = current_user
+def route_endpoint(
+    backend: SyncBackend, route: Route, current_user: CurrentUser
+) -> Callable[[Request], Awaitable[Response]]:
+    """The endpoint of one route, which the framework has found: so it may stand under any prefix."""
 
-    async def upload(self, request: Request) -> Response:
-        """Verdicts always come with 200; other statuses mean that no transaction was looked at."""
-        try:
-            user = await self._backend.auth.authenticate(request.headers.get("authorization"))
-            body = await _read_body(request)
-            answer = await self._backend.handle_upload(body, user)
-        except AuthError as exc:
-            return _refused(exc)
-        except RequestInvalid as exc:
-            return _message(400, "; ".join(exc.problems))
-        except _BodyTooLarge:
-            return _message(413, f"The upload is larger than {BODY_BYTES_MAX} bytes.")
-        except ClientDisconnect:
-            return _message(400, "The upload ended early.")  # nobody hears it; no transaction was looked at
-        return Response(msgspec.json.encode(answer), media_type="application/json")
+    async def endpoint(request: Request) -> Response:
+        answer = await backend.dispatcher.serve(
+            route,
+            BackendRequest(
+                request.method,
+                request.scope["path"],  # decoded, unlike the path of the URL
+                dict(request.query_params),
+                {name.lower(): value for name, value in request.headers.items()},
+            ),
+            request.path_params,
+            body_parts=_body_parts(request),
+            sign_in=lambda: current_user(request),
+        )
+        return Response(answer.body, answer.status, dict(answer.headers))
 
-    async def checkpoint(self, request: Request) -> Response:
-        """A custom write checkpoint. Whose it is, the token says; a `user_id` in the body is ignored."""
-        try:
-            user = await self._backend.auth.authenticate(request.headers.get("authorization"))
-            asked = msgspec.json.decode(await _read_body(request), type=_CheckpointRequest)
-            value = await self._backend.next_checkpoint(asked.client_id, user)
-        except AuthError as exc:
-            return _refused(exc)
-        except (msgspec.DecodeError, UnicodeDecodeError, _BodyTooLarge) as exc:
-            return _message(400, f"The body must be a JSON object with `client_id`: {exc}")
-        except RetryLater as exc:
-            return _message(503, str(exc))
-        return JSONResponse({"checkpoint": str(value)})
-
-    async def changes(self, request: Request) -> Response:
-        """A page of changes, where the app has a change feed."""
-        feed = self._backend.change_feed
-        if feed is None:
-            return _message(404, "This backend has no change feed: SyncBackend(change_feed=…).")
-        try:
-            user = await self._backend.auth.authenticate(request.headers.get("authorization"))
-            body = await answer_changes(feed, user, request.query_params.get("since"))
-        except AuthError as exc:
-            return _refused(exc)
-        except RequestInvalid as exc:
-            return _message(400, "; ".join(exc.problems))
-        except RetryLater as exc:
-            return _message(503, str(exc))
-        return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
-
-    async def token(self, request: Request) -> Response:
-        try:
-            user = await self._current_user(request)
-        except AuthError as exc:
-            return _refused(exc)
-        return _answer(answer_token(self._backend.auth, user))
-
-    async def config(self, request: Request) -> Response:
-        user = await self._signed_in(request)
-        if isinstance(user, Response):
-            return user
-        answer = {"powersyncUrl": self._backend.auth.service_url, "userId": user.user_id}
-        return JSONResponse(answer, headers={"cache-control": "no-store"})
-
-    async def jwks(self, _request: Request) -> Response:
-        return _answer(answer_jwks(self._backend.auth))
-
-    async def _signed_in(self, request: Request) -> AuthenticatedUser | Response:
-        """Who the app says is asking, or the answer that nobody is."""
-        try:
-            user = await self._current_user(request)
-        except AuthError as exc:
-            return _refused(exc)
-        return user or _message(401, "Nobody is signed in.")
+    endpoint.__name__ = route.operation_id
+    return endpoint
 
 
-def _answer(answer: AuthAnswer) -> Response:
-    return JSONResponse(answer.body, status_code=answer.status, headers=dict(answer.headers))
-
-
-class _CheckpointRequest(msgspec.Struct):
-    client_id: str
-
-
-class _BodyTooLarge(Exception):
-    pass
-
-
-async def _read_body(request: Request) -> bytes:
-    """The whole body. Raises _BodyTooLarge, before reading where the client says the size; ClientDisconnect."""
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > BODY_BYTES_MAX:
-        raise _BodyTooLarge
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > BODY_BYTES_MAX:
-            raise _BodyTooLarge
-        parts.append(part)
-    return b"".join(parts)
-
-
-def _refused(exc: AuthError) -> Response:
-    return _message(401, f"{exc.message} {exc.hint}".rstrip(), code=exc.error_code)
-
-
-def _message(status: int, text: str, *, code: str = "") -> Response:
-    return JSONResponse({"message": text} | ({"code": code} if code else {}), status_code=status)
+async def _body_parts(request: Request) -> AsyncIterator[bytes]:
+    try:
+        async for part in request.stream():
+            yield part
+    except ClientDisconnect:
+        raise BodyIncomplete from None

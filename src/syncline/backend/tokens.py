@@ -16,7 +16,7 @@ from syncline.auth.keys import KeySource
 from syncline.auth.signer import DEFAULT_LIFETIME_S, SignedToken
 from syncline.auth.verifier import TokenVerifier, parse_authorization
 from syncline.backend.auth_hints import with_hint
-from syncline.errors import AuthError, ConfigError
+from syncline.errors import AuthError, ConfigError, TokenInvalid
 
 if TYPE_CHECKING:
     from syncline.backend.auth.providers import Provider
@@ -183,6 +183,9 @@ class BackendAuth:
             token = await self._verifier.verify(parse_authorization(authorization), now_s=time.time())
         except AuthError as exc:
             raise with_hint(exc) from None
+        if not token.user_id or token.payload["sub"] is None:
+            # For the sync service that is a user as any other; here all such tokens would own each other's rows.
+            raise TokenInvalid("The token names nobody.", hint="Its `sub` must be the id of a user.")
         return AuthenticatedUser(token.user_id, token.payload)
 
     def jwks(self) -> dict[str, object]:

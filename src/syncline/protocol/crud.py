@@ -17,6 +17,7 @@ from syncline.errors import RequestInvalid
 __all__ = [
     "OPERATIONS_MAX",
     "TRANSACTIONS_MAX",
+    "WRITE_API_VERSION",
     "CrudBatch",
     "CrudOperation",
     "CrudTransaction",
@@ -25,6 +26,7 @@ __all__ = [
     "TransactionResult",
     "UpdateType",
     "UploadResponse",
+    "check_transactions",
     "content_hash",
     "decode_crud_batch",
     "decode_upload",
@@ -33,6 +35,9 @@ __all__ = [
 
 TRANSACTIONS_MAX = 50  # transactions of one request
 OPERATIONS_MAX = 10_000  # operations of one request, over all transactions
+WRITE_API_VERSION = (
+    1  # raised where a field changes what a request or an answer means; a new field alone does not raise it
+)
 
 
 class UpdateType(enum.StrEnum):
@@ -64,10 +69,11 @@ class CrudTransaction(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class CrudBatch(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Body of `POST /api/data`: 1 to 50 transactions in queue order."""
+    """Body of `POST /api/data`: 1 to 50 transactions in queue order. `protocol_version` is what the sender knows of the write API."""
 
     transactions: list[CrudTransaction]
     client_id: str | None = None
+    protocol_version: int = WRITE_API_VERSION
 
 
 class ResultStatus(enum.StrEnum):
@@ -89,7 +95,11 @@ class FailedOperation(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class TransactionResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Verdict over one transaction of the batch."""
+    """Verdict over one transaction of the batch.
+
+    `deduplicated` and `dead_lettered` are our additions: the verdict was stored before; the backend keeps the refused transaction durably,
+    so the device need not.
+    """
 
     status: ResultStatus
     message: str | None = None
@@ -97,12 +107,14 @@ class TransactionResult(msgspec.Struct, frozen=True, omit_defaults=True):
     requires_client_handling: bool | None = None
     failed_operation: FailedOperation | None = None
     deduplicated: bool = False
+    dead_lettered: bool = False
 
 
 class UploadResponse(msgspec.Struct, frozen=True):
-    """Answer of `POST /api/data`: one result per transaction, in the same order."""
+    """Answer of `POST /api/data`: one result per transaction, in the same order. `protocol_version` is what the backend knows."""
 
     results: list[TransactionResult]
+    protocol_version: int = WRITE_API_VERSION
 
 
 _batch_decoder = msgspec.json.Decoder(CrudBatch)
@@ -116,7 +128,7 @@ def decode_crud_batch(body: bytes) -> CrudBatch:
         batch = _batch_decoder.decode(body)
     except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise RequestInvalid([str(exc)]) from exc
-    _check(batch.transactions)
+    check_transactions(batch.transactions)
     return batch
 
 
@@ -143,12 +155,12 @@ def decode_upload(body: bytes) -> CrudBatch | CrudTransaction:
         transaction = _transaction_decoder.decode(body)
     except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise RequestInvalid([str(exc)]) from exc
-    _check([transaction])
+    check_transactions([transaction])
     return transaction
 
 
-def _check(transactions: list[CrudTransaction]) -> None:
-    """Raise RequestInvalid for what the types do not say."""
+def check_transactions(transactions: list[CrudTransaction]) -> None:
+    """Raise RequestInvalid for what the types do not say: how many there are, and none without an operation."""
     problems: list[str] = []
     if not 1 <= len(transactions) <= TRANSACTIONS_MAX:
         problems.append(f"transactions must have 1 to {TRANSACTIONS_MAX} entries, got {len(transactions)}")

@@ -157,7 +157,7 @@ def supabase_project(uri: URL, _: AddressRules) -> Callable[[], Awaitable[bytes]
     return download
 
 
-@pytest.mark.requirement(118)
+@pytest.mark.requirement(118, 210)
 async def test_the_keys_of_the_supabase_project_of_the_source_are_found(
     tmp_path: Path, closing: contextlib.AsyncExitStack
 ) -> None:

@@ -143,6 +143,14 @@ async def test_a_role_that_may_not_make_the_table_of_verdicts_is_told_what_to_ru
     postgres_database.execute(f"{statement}; GRANT SELECT, INSERT, DELETE ON syncline_uploads TO {role}")
 
     modest = PostgresPersister(modest_dsn)
+    with pytest.raises(ConfigError, match="refused transactions are kept") as caught:
+        await make_backend(modest).open()
+    await modest.close()
+    statement = caught.value.hint.partition(":")[2]
+    letters = "syncline_dead_letters, syncline_upload_failures"
+    postgres_database.execute(f"{statement}; GRANT SELECT, INSERT, UPDATE, DELETE ON {letters} TO {role}")
+
+    modest = PostgresPersister(modest_dsn)
     uploads = Uploads(make_backend(modest), modest, postgres_database)
     await uploads.backend.open()
     try:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from syncline.backend.limits import UPLOADS_KEPT_DAYS
+from syncline.backend.limits import UPLOADS_BETWEEN_PRUNINGS, UPLOADS_KEPT_DAYS, UPLOADS_KEPT_MAX
 from syncline.backend.persisters.postgres import PostgresPersister
 from tests.integration.backend.conftest import Uploads, make_backend, patch, put
 
@@ -143,3 +143,33 @@ async def test_old_verdicts_are_forgotten_at_the_start(counted: Uploads) -> None
     await persister.open()
     await persister.close()
     assert counted.database.execute("SELECT first_crud_id FROM syncline_uploads") == [(2,)]
+
+
+async def test_of_each_device_the_last_verdicts_are_kept(counted: Uploads) -> None:
+    """And those of other devices are left alone."""
+    await counted.send([put("other", name="1", crud_id=1)], client_id="c2")
+    counted.database.execute(
+        "INSERT INTO syncline_uploads (user_id, client_id, first_crud_id, last_crud_id, content_hash, verdict)"
+        " SELECT 'ann', 'c1', n, n, '', '{\"status\": \"success\"}' FROM generate_series(1, %s::bigint) AS n",
+        (UPLOADS_KEPT_MAX,),
+    )
+    last = UPLOADS_KEPT_MAX + UPLOADS_BETWEEN_PRUNINGS
+    for first in range(UPLOADS_KEPT_MAX + 1, last, 50):
+        crud = [[put("a", name=str(n), crud_id=n)] for n in range(first, first + 50)]
+        assert await counted.send(*crud, client_id="c1") == [{"status": "success"}] * 50
+    kept = "SELECT min(first_crud_id), max(first_crud_id), count(*) FROM syncline_uploads WHERE client_id = %s"
+    assert counted.database.execute(kept, ("c1",)) == [(last - UPLOADS_KEPT_MAX + 1, last, UPLOADS_KEPT_MAX)]
+    assert counted.database.execute(kept, ("c2",)) == [(1, 1, 1)]
+    again = [put("a", name=str(last), crud_id=last)]
+    assert await counted.send(again, client_id="c1") == [{"status": "success", "deduplicated": True}]
+
+
+async def test_old_verdicts_are_forgotten_while_the_backend_runs(counted: Uploads) -> None:
+    await counted.send([put("other", name="1", crud_id=1)], client_id="c2")
+    counted.database.execute(
+        "UPDATE syncline_uploads SET created_at = now() - make_interval(days => %s, hours => 1)", (UPLOADS_KEPT_DAYS,)
+    )
+    for first in range(1, UPLOADS_KEPT_MAX + UPLOADS_BETWEEN_PRUNINGS, 50):
+        crud = [[put("a", name=str(n), crud_id=n)] for n in range(first, first + 50)]
+        await counted.send(*crud, client_id="c1")
+    assert counted.database.execute("SELECT count(*) FROM syncline_uploads WHERE client_id = 'c2'") == [(0,)]

@@ -140,7 +140,7 @@ async def test_an_end_between_two_seconds_is_rounded_down() -> None:
     assert verified.expires_at_s == NOW_S + 10
 
 
-@pytest.mark.requirement(107, missing="doctor")
+@pytest.mark.requirement(107)
 async def test_the_answer_names_the_received_audience_and_the_accepted_ones_only_in_development(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

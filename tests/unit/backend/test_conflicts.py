@@ -30,10 +30,9 @@ from syncline.backend.conflicts import (
     merge_set,
     merge_text,
 )
-from syncline.backend.conflicts import values as conflict_values
 from syncline.backend.conflicts.values import moment, number, same_value, whole_number
 from syncline.backend.persisters.base import Write, WriteContext
-from syncline.backend.persisters.postgres import values as postgres_values
+from syncline.backend.persisters.postgres.times import timestamp_text
 from syncline.protocol.crud import UpdateType
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -375,4 +374,5 @@ def test_numbers_are_exact_or_none() -> None:
 
 
 def test_a_number_is_the_same_time_to_strategies_and_to_the_persister() -> None:
-    assert conflict_values.EPOCH_MS_FROM == postgres_values.EPOCH_MS_FROM
+    for value in (0, 1_700_000_000, 9_999_999_999, 10_000_000_000, 1_700_000_000_500, -9_999_999_999, -10_000_000_000):
+        assert moment(value) == datetime.fromisoformat(timestamp_text(value, zoned=True))

@@ -201,8 +201,9 @@ async def test_the_log_has_names_and_codes_but_no_values(caplog: pytest.LogCaptu
 async def test_a_client_id_above_its_limit_makes_the_body_invalid() -> None:
     long = "x" * (CLIENT_ID_CHARACTERS_MAX + 1)
     assert await results(RecordingPersister(), [operation()], client_id=long[1:]) == [{"status": "success"}]
-    with pytest.raises(RequestInvalid, match="client_id"):
-        await results(RecordingPersister(), [operation()], client_id=long)
+    for wrong in (long, "zero\0"):
+        with pytest.raises(RequestInvalid, match="client_id"):
+            await results(RecordingPersister(), [operation()], client_id=wrong)
 
 
 async def test_a_body_that_is_no_batch_is_refused_as_a_whole() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from syncline.backend.persisters.base import RetryLater, WriteRefused
+from syncline.backend.persisters.base import RetryLater, UnknownFailure, WriteRefused
 from syncline.backend.persisters.postgres.errors import is_conflict, verdict_over
 
 
@@ -39,14 +39,23 @@ def test_what_will_never_go_through_is_refused_with_a_code(sqlstate: str, code: 
     assert "quote" not in verdict.message
 
 
-@pytest.mark.parametrize("sqlstate", ["08006", "40001", "40P01", "53300", "57P01", "57014", "58030", None])
+@pytest.mark.parametrize("sqlstate", ["08006", "40001", "40P01", "53300", "55P03", "57P01", "57014", "58030", None])
 def test_what_may_go_through_later_is_retried(sqlstate: str | None) -> None:
-    assert isinstance(verdict_over(Unknown(sqlstate), operation_index=0), RetryLater)
+    assert type(verdict_over(Unknown(sqlstate), operation_index=0)) is RetryLater
+
+
+@pytest.mark.requirement(148)
+@pytest.mark.parametrize("sqlstate", ["XX000", "0A000", "25P02", "HV000"])
+def test_what_nobody_knows_is_retried_and_counted(sqlstate: str) -> None:
+    verdict = verdict_over(Unknown(sqlstate), operation_index=4)
+    assert isinstance(verdict, UnknownFailure)
+    assert (verdict.error_code, verdict.operation_index) == ("UNCLASSIFIED_ERROR", 4)
+    assert "quote" not in str(verdict)
 
 
 @pytest.mark.parametrize("exc", [psycopg.OperationalError("gone"), psycopg.InterfaceError("closed")])
 def test_a_lost_connection_is_retried(exc: psycopg.Error) -> None:
-    assert isinstance(verdict_over(exc, operation_index=0), RetryLater)
+    assert type(verdict_over(exc, operation_index=0)) is RetryLater
 
 
 @pytest.mark.parametrize("exc", [psycopg.DataError("cannot dump"), psycopg.ProgrammingError("cannot adapt")])

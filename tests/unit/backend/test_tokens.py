@@ -19,7 +19,7 @@ from syncline.auth.verifier import TokenVerifier
 from syncline.backend import AuthenticatedUser, BackendAuth
 from syncline.backend.auth.providers import firebase
 from syncline.backend.auth.rotating_signer import RotatingSigner
-from syncline.backend.auth_endpoints import JWKS_ROUTES, TOKEN_ROUTES, answer_jwks, answer_token
+from syncline.backend.http.auth_endpoints import JWKS_ROUTES, TOKEN_ROUTES, answer_jwks, answer_token
 from syncline.errors import AuthError, ConfigError
 
 NOW_S = 1_800_000_000

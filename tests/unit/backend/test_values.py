@@ -5,15 +5,17 @@ from typing import Any
 
 import pytest
 
+from syncline.backend.conflicts.values import EPOCH_MS_FROM
 from syncline.backend.persisters.base import WriteRefused
-from syncline.backend.persisters.postgres.columns import ColumnKind, TableColumn
-from syncline.backend.persisters.postgres.values import EPOCH_MS_FROM, postgres_text
+from syncline.backend.persisters.postgres.columns import ColumnKind, TableColumn, ValueType
+from syncline.backend.persisters.postgres.values import postgres_text
 
 DEEP = "[" * 100_000
 
 
 def text(value: Any, kind: str, element: str = ColumnKind.OTHER) -> str | None:
-    return postgres_text(value, TableColumn("c", "some type", kind, element=element), operation_index=3)
+    value_type = ValueType(kind, ValueType(element), zoned=True)
+    return postgres_text(value, TableColumn("c", "some type", value_type), operation_index=3)
 
 
 @pytest.mark.parametrize(
@@ -40,10 +42,13 @@ def text(value: Any, kind: str, element: str = ColumnKind.OTHER) -> str | None:
         (ColumnKind.BYTES, "\\x00ff", "\\x00ff"),
         (ColumnKind.BYTES, "", "\\x"),
         (ColumnKind.TIMESTAMP, "2026-01-02 03:04:05.678Z", "2026-01-02 03:04:05.678Z"),
+        (ColumnKind.TIMESTAMP, EPOCH_MS_FROM - 1, "2286-11-20T17:46:39+00:00"),
+        (ColumnKind.TIMESTAMP, -EPOCH_MS_FROM, "1969-09-07T06:13:20+00:00"),
+        (ColumnKind.TIMESTAMP, 1 - EPOCH_MS_FROM, "1653-02-10T06:13:21+00:00"),
         (ColumnKind.TIMESTAMP, 1, "1970-01-01T00:00:01+00:00"),
         (ColumnKind.TIMESTAMP, 1_700_000_000.5, "2023-11-14T22:13:20.500000+00:00"),
         (ColumnKind.TIMESTAMP, 1_700_000_000_123, "2023-11-14T22:13:20.123000+00:00"),
-        (ColumnKind.TIMESTAMP, EPOCH_MS_FROM, "1973-03-03T09:46:40+00:00"),
+        (ColumnKind.TIMESTAMP, EPOCH_MS_FROM, "1970-04-26T17:46:40+00:00"),
         (ColumnKind.TIMESTAMP, -1, "1969-12-31T23:59:59+00:00"),
     ],
 )

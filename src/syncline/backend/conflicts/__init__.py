@@ -1,7 +1,8 @@
 """What happens when a write meets a row that others have changed: small strategies, one for a table, and how to write one. PURE.
 
 `strategy` (the protocol and its answers), `detection` (a version, a time), `rules` (the app's own, states, chains, values that merge
-themselves), `previous` (differences, three-way merges), `merging` (the merges), `recording` (conflicts as rows that sync back).
+themselves), `previous` (differences, three-way merges), `merging` (the merges), `recording` and `change_log` (conflicts, and all changes,
+as rows that sync back).
 
 A strategy of one's own needs two functions. It says which columns of the current row it wants, and what becomes of the write; the row
 is locked between the question and the effect:
@@ -32,12 +33,14 @@ def merge_documents(stored: str, arriving: str) -> str:
 TablePolicy(owner="owner_id", columns=["document"], conflicts=MergeValues({"document": merge_documents}))
 ```
 
-The function must raise ValueError for what is no update (wrap the library's own errors), and the device must merge what it downloads into
-its open document in the same way. Where documents grow large, keep updates as rows of an insert-only table instead: those never conflict.
+The function raises ValueError for what is no update, as pycrdt does by itself (wrap the errors of other libraries), and the device must
+merge what it downloads into its open document in the same way. Where documents grow large, keep updates as rows of an insert-only table
+instead: those never conflict.
 """
 
 from __future__ import annotations
 
+from syncline.backend.conflicts.change_log import CHANGES_TABLE_SQL, NO_SUCH_ROW, ChangeLog
 from syncline.backend.conflicts.detection import CLOCK_SKEW_S_MAX, CONFLICT, OnStale, VersionColumn
 from syncline.backend.conflicts.merging import MERGE_LINES_MAX, Merge, Unmergeable, merge_json, merge_set, merge_text
 from syncline.backend.conflicts.previous import IDENTITY_REQUIRED, Delta, ThreeWay
@@ -54,13 +57,16 @@ from syncline.backend.conflicts.strategy import (
 )
 
 __all__ = [
+    "CHANGES_TABLE_SQL",
     "CLOCK_SKEW_S_MAX",
     "CONFLICT",
     "CONFLICTS_TABLE_SQL",
     "IDENTITY_REQUIRED",
     "MERGE_LINES_MAX",
+    "NO_SUCH_ROW",
     "Apply",
     "BusinessRules",
+    "ChangeLog",
     "ConflictStrategy",
     "CurrentRow",
     "Decision",

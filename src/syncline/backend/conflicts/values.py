@@ -11,7 +11,9 @@ from typing import Any
 
 __all__ = ["EPOCH_MS_FROM", "holds", "moment", "number", "same_value", "whole_number"]
 
-EPOCH_MS_FROM = 100_000_000_000  # a time this far from 1970 is in milliseconds, as the persisters read it
+# A number this far from 1970 is in milliseconds. As seconds these would be the years 2286 and on, as milliseconds the spring of 1970 and
+# on: birthdays of living people. A column whose numbers are none of that says so (`TablePolicy(formats={"…": "seconds"})`).
+EPOCH_MS_FROM = 10_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

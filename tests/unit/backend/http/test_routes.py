@@ -5,14 +5,15 @@ from datetime import UTC, datetime
 
 import jwt
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from syncline.auth.signer import TokenSigner
 from syncline.backend import AuthenticatedUser
-from syncline.backend import starlette as routes
 from syncline.backend.fastapi import backend_router
+from syncline.backend.http.request_limits import RequestLimits
+from syncline.backend.http.routes import ALL_ROUTES
 from syncline.backend.persisters.base import WriteRefused
 from syncline.backend.starlette import development_login
 from tests.unit.backend.asgi import (
@@ -48,7 +49,7 @@ def app(request: pytest.FixtureRequest, persister: RecordingPersister) -> ASGIAp
     return make_app(persister) if request.param == "starlette" else fastapi_app(persister)
 
 
-@pytest.mark.requirement(127, missing="the first form, checkpoints")
+@pytest.mark.requirement(127)
 async def test_an_upload_answers_200_with_a_verdict_per_transaction(
     app: ASGIApp, persister: RecordingPersister
 ) -> None:
@@ -128,10 +129,10 @@ async def test_fifty_one_transactions_are_too_many(app: ASGIApp, persister: Reco
 
 
 async def test_a_body_above_the_limit_is_413_whether_announced_or_not(
-    app: ASGIApp, persister: RecordingPersister, monkeypatch: pytest.MonkeyPatch
+    persister: RecordingPersister,
 ) -> None:
     body = upload([operation()])
-    monkeypatch.setattr(routes, "BODY_BYTES_MAX", len(body))
+    app = make_app(persister, limits=RequestLimits(body_bytes=len(body)))
     assert (await ask(app, "POST", "/api/data", headers=bearer("ann"), body=body)).status == 200
     headers = bearer("ann") | {"content-length": str(len(body) + 1)}
     assert (await ask(app, "POST", "/api/data", headers=headers)).status == 413
@@ -246,10 +247,21 @@ async def test_an_app_brings_its_own_login() -> None:
     assert (await ask(app, "GET", "/api/powersync/config")).status == 401
 
 
+async def test_an_exception_of_the_framework_in_the_login_is_for_the_framework() -> None:
+    async def current_user(_request: Request) -> AuthenticatedUser | None:
+        raise HTTPException(418, "no tea")
+
+    app = FastAPI()
+    app.include_router(backend_router(make_backend(), current_user=current_user))
+    answer = await ask(app, "GET", "/api/auth/token")
+    assert (answer.status, answer.json()) == (418, {"detail": "no tea"})
+    assert (await ask(app, "POST", "/api/data", headers=bearer("ann"), body=upload([operation()]))).status == 200
+
+
 async def test_fastapi_documents_the_routes() -> None:
     answer = await ask(fastapi_app(RecordingPersister()), "GET", "/openapi.json")
     assert {"/api/data", "/api/auth/token", "/api/auth/jwks", "/api/powersync/config"} <= answer.json()["paths"].keys()
-    assert json.dumps(answer.json()).count('"operationId"') == 11
+    assert json.dumps(answer.json()).count('"operationId"') == len(ALL_ROUTES)
 
 
 async def test_opening_and_closing_the_backend_opens_and_closes_its_database(persister: RecordingPersister) -> None:
