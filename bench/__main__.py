@@ -6,7 +6,7 @@ import argparse
 import time
 from collections.abc import Callable, Generator, Sequence
 
-from bench import client, compact, download, evaluate, failover, fanout, latency, replicate, snapshot
+from bench import client, compact, download, evaluate, failover, fanout, latency, replicate, snapshot, upload
 from bench.storage_wall import STORAGES
 from bench.table import Figure, format_table, write_results
 
@@ -28,6 +28,7 @@ BENCHES: dict[str, Callable[[argparse.Namespace], Generator[Figure]]] = {
     "fanout": lambda sizes: fanout.run(
         streams=sizes.open_streams, commits=sizes.commits, rows=sizes.rows, storage=sizes.storage
     ),
+    "upload": lambda sizes: upload.run(transactions=sizes.transactions),
     "latency": lambda sizes: latency.run(commits=sizes.commits, streams=sizes.streams, storage=sizes.storage),
 }
 
