@@ -45,12 +45,16 @@ from syncline.client.encryption import EncryptionKey
 from syncline.client.http_connector import HttpConnector
 from syncline.client.ids import new_id, new_time_ordered_id
 from syncline.client.latest import Superseded, latest
+from syncline.client.mutators import Mutators, mutations_table
+from syncline.client.rejections import RejectedOperation, Rejection, rejections_table, watch_rejections
 from syncline.client.retry import Exponential, Fixed
 from syncline.client.rows import Row
 from syncline.client.schema import Column, RawTable, Schema, Table
+from syncline.client.schema_drift import SchemaDrift
 from syncline.client.schema_lint import lint_schema
 from syncline.client.schema_raw import REST, ROW_ID, RawStatement
 from syncline.client.settings import Settings, validate_url
+from syncline.client.statements import ThreadTransaction
 from syncline.client.sync_manager import ManagerState, OnSignOut, SyncManager
 from syncline.client.token_stores import FileTokenStore, KeyringTokenStore, MemoryTokenStore, TokenStore
 from syncline.client.upload_queue import CrudTransaction, UploadQueueStats
@@ -84,6 +88,7 @@ __all__ = [
     "KeyringTokenStore",
     "ManagerState",
     "MemoryTokenStore",
+    "Mutators",
     "OnSignOut",
     "OperationsUploader",
     "PriorityStatus",
@@ -91,11 +96,14 @@ __all__ = [
     "RawStatement",
     "RawTable",
     "Refusal",
+    "RejectedOperation",
+    "Rejection",
     "RequestTimeouts",
     "RestPerEntryUploader",
     "Role",
     "Row",
     "Schema",
+    "SchemaDrift",
     "SessionToken",
     "Settings",
     "Stalled",
@@ -110,6 +118,7 @@ __all__ = [
     "SyncStatus",
     "Table",
     "TableBatchUploader",
+    "ThreadTransaction",
     "TokenEndpoint",
     "TokenStore",
     "TransactionUploader",
@@ -124,9 +133,12 @@ __all__ = [
     "get_database",
     "latest",
     "lint_schema",
+    "mutations_table",
     "new_id",
     "new_time_ordered_id",
+    "rejections_table",
     "reset_connector",
     "reset_database",
     "validate_url",
+    "watch_rejections",
 ]

@@ -8,12 +8,12 @@ import apsw
 
 from syncline.client.database_checkpoints import CheckpointMethods
 from syncline.client.database_parts import READERS, DatabaseParts
-from syncline.client.database_queries import QueryMethods
 from syncline.client.database_schema import SchemaMethods
 from syncline.client.database_search import SearchMethods
 from syncline.client.database_uploads import UploadMethods
 from syncline.client.errors import DatabaseClosed, DatabaseNotInitialized
 from syncline.client.local import layout
+from syncline.client.mutators.methods import MutatorMethods
 from syncline.client.pending_changes import PendingChanges
 
 __all__ = ["READERS", "SyncDatabase", "get_database", "reset_database"]
@@ -36,7 +36,7 @@ async def reset_database() -> None:
         await _opened[-1].close()
 
 
-class SyncDatabase(QueryMethods, SearchMethods, CheckpointMethods, UploadMethods, SchemaMethods):
+class SyncDatabase(MutatorMethods, SearchMethods, CheckpointMethods, UploadMethods, SchemaMethods):
     """One SQLite file that syncs.
 
     >>> async with SyncDatabase("app.db", schema=schema) as db:

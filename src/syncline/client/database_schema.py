@@ -14,13 +14,14 @@ from syncline.client.local.clearing import trigger_resync
 from syncline.client.local.connection import write_transaction
 from syncline.client.local.seed import write_seed
 from syncline.client.schema import Schema
+from syncline.client.schema_drift import SchemaDrift, count_drift
 from syncline.errors import ClientError
 
 __all__ = ["SchemaMethods"]
 
 
 class SchemaMethods(DatabaseBase):
-    """`schema`, `update_schema`, `resync_tables`, `write_seed`, `path`."""
+    """`schema`, `update_schema`, `schema_drift`, `resync_tables`, `write_seed`, `path`."""
 
     @property
     def path(self) -> Path:
@@ -47,6 +48,14 @@ class SchemaMethods(DatabaseBase):
             await self._open_parts().writer.call(prepare)
             self._schema = schema
             self._open_parts().feed.tell_everything()  # the same rows, seen through other views
+
+    async def schema_drift(self) -> list[SchemaDrift]:
+        """Columns and tables that the service has sent and the schema has no place for, with how many rows have them.
+
+        Reads every synced row. While connected, what is noticed of it is also a warning in the log (`schema_drift`).
+        """
+        schema = self._schema
+        return await self._open_parts().readers.call(lambda connection: count_drift(connection, schema))
 
     async def resync_tables(self, *, clear_progress: bool = False) -> None:
         """Have every synced row written again at the next checkpoint, without a download: after a raw table has got other columns.

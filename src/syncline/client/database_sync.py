@@ -189,6 +189,7 @@ class SyncMethods(PeerMethods, AccountMethods):
             client_id=lambda: self._client_id,
             now_us=_now_us,
             active_streams=self._registry.active,
+            schema=self._schema,
         )
 
     async def _renew_client_id(self) -> None:

@@ -10,11 +10,14 @@ import apsw
 
 from syncline.client.core import events as ev
 from syncline.client.core import instructions as do
+from syncline.client.core.checkpoint import Applied
 from syncline.client.core.machine import SyncMachine
 from syncline.client.core.progress import BucketCounters
 from syncline.client.local.buckets import BucketStore
 from syncline.client.local.connection import write_transaction
 from syncline.client.local.crud_queue import CrudQueue
+from syncline.client.schema import Schema
+from syncline.client.schema_drift import DriftWatch
 from syncline.client.subscription_store import SubscriptionStore
 from syncline.errors import RemoteProtocolError
 from syncline.protocol.lines import decode_line
@@ -37,7 +40,9 @@ class SyncEngine:
         client_id: Callable[[], str],
         now_us: Callable[[], int],
         active_streams: Callable[[], Iterable[tuple[str, str]]],
+        schema: Schema | None = None,
     ) -> None:
+        """With a `schema`, what is received and has no place in it is warned of."""
         self._connection = connection
         self._machine = machine
         self._client_id = client_id
@@ -47,6 +52,7 @@ class SyncEngine:
         self._buckets = BucketStore(connection)
         self._queue = CrudQueue(connection)
         self._subscriptions = SubscriptionStore(connection)
+        self._drift = DriftWatch(connection, schema) if schema is not None else None
 
     def start(self) -> list[do.EdgeInstruction]:
         """Begin an iteration from what is on disk."""
@@ -117,9 +123,16 @@ class SyncEngine:
                 if isinstance(instruction, do.StoreInstruction):
                     for event in self._store(instruction):
                         waiting.extend(self._machine.receive(event))
+                        edge.extend(self._noticed(event))
                 else:
                     edge.append(instruction)
         return edge
+
+    def _noticed(self, event: ev.Event) -> list[do.LogWarning]:
+        """What a complete checkpoint has written beside the schema."""
+        if self._drift is None or not isinstance(event, ev.CheckpointApplied) or event.priority is not None:
+            return []
+        return self._drift.look() if isinstance(event.result, Applied) else []
 
     def _store(self, instruction: do.StoreInstruction) -> list[ev.Event]:
         match instruction:

@@ -65,7 +65,7 @@ async def test_a_violation_of_the_source_becomes_a_dead_letter_and_arrives_once_
         await db.execute("INSERT INTO lists(id, name) VALUES ('a', 'taken')")
         await db.execute("INSERT INTO lists(id, name) VALUES ('b', 'free')")
         told: list[str] = []
-        policy = UploadPolicy(on_rejected=lambda _, refusal: told.append(refusal.code))
+        policy = UploadPolicy(on_rejected=lambda _, refusal: told.append(refusal.code), backend_keeps_refusals=False)
         connector = HttpConnector(backend_url, user_id="ada", policy=policy)
         await connector.upload_data(db)
         assert told == ["UNIQUE_VIOLATION"]
@@ -77,6 +77,24 @@ async def test_a_violation_of_the_source_becomes_a_dead_letter_and_arrives_once_
         await connector.upload_data(db)
         assert source.execute("SELECT id FROM lists ORDER BY id") == [("a",), ("b",)]
         assert await db.dead_letters.count() == 0
+
+
+@pytest.mark.requirement(44, 45, 147)
+async def test_what_the_backend_keeps_is_not_kept_on_the_device_as_well(
+    backend_url: str, source: ScratchDatabase, tmp_path: Path
+) -> None:
+    source.execute("INSERT INTO lists VALUES ('z', 'taken', 'ada')")
+    async with SyncDatabase(tmp_path / "app.db", schema=SCHEMA) as db:
+        await db.execute("INSERT INTO lists(id, name) VALUES ('a', 'taken')")
+        told: list[str] = []
+        policy = UploadPolicy(on_rejected=lambda _, refusal: told.append(refusal.code))
+        await HttpConnector(backend_url, user_id="ada", policy=policy).upload_data(db)
+        assert told == ["UNIQUE_VIOLATION"]
+        assert (await db.upload_queue.stats()).count == 0
+        assert await db.dead_letters.count() == 0
+        client_id = await db.get_client_id()
+    letters = source.execute("SELECT user_id, client_id, code, state FROM syncline_dead_letters")
+    assert letters == [("ada", client_id, "UNIQUE_VIOLATION", "open")]
 
 
 @pytest.mark.requirement(28)

@@ -156,6 +156,7 @@ class SyncDatabase:
         return BlockingProxy(self._thread, self.call(run))
 
     update_schema = _blocking(AsyncDatabase.update_schema)
+    schema_drift = _blocking(AsyncDatabase.schema_drift, writes=False)
     resync_tables = _blocking(AsyncDatabase.resync_tables)
     write_seed = _blocking(AsyncDatabase.write_seed)
 

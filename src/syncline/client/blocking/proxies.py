@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from syncline.client.blocking.iterators import BlockingIterator, BlockingWatch
 from syncline.client.blocking.loop_thread import LoopThread
+from syncline.client.blocking.transactions import ReadTransaction, WriteTransaction
 
 __all__ = ["BlockingProxy", "blocking_value", "unwrapped"]
 
@@ -64,8 +65,10 @@ def _iterator(thread: LoopThread, items: Any) -> BlockingIterator[Any]:
 
 
 def unwrapped(value: Any) -> Any:
-    """What a proxy stands for; other values as they are."""
-    return value._inner if isinstance(value, BlockingProxy) else value  # noqa: SLF001 - of this module
+    """What a proxy or a blocking transaction stands for; other values as they are."""
+    if isinstance(value, BlockingProxy | ReadTransaction | WriteTransaction):
+        return value._inner  # noqa: SLF001 - of this package
+    return value
 
 
 def _method(thread: LoopThread, method: Callable[..., Any]) -> Callable[..., Any]:

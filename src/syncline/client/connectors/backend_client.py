@@ -159,8 +159,12 @@ class Exchange:
         headers: Mapping[str, str],
         heard: Callable[[], None],
     ) -> Answer:
+        from yarl import URL  # comes with aiohttp, which is loaded by now
+
+        # Left alone, an escaped dot becomes one again, and an id of dots another address.
+        address = URL(url, encoded="%2E" in url)
         async with self._session.request(
-            method, url, data=body, params=params, headers=headers, allow_redirects=False
+            method, address, data=body, params=params, headers=headers, allow_redirects=False
         ) as response:
             heard()
             parts: list[bytes] = []

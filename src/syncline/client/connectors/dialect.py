@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 
 from syncline.client.connectors.authorized import AuthorizedBackend
+from syncline.client.connectors.backend_client import Answer
 from syncline.client.connectors.outcomes import (
     Accepted,
     LeftToApp,
@@ -73,28 +74,41 @@ class RequestUploader(TransactionUploader):
         policy: UploadPolicy,
     ) -> list[Outcome]:
         """See TransactionUploader."""
-        refusal = await self.post(transactions, backend, policy=policy)
-        if refusal is None:
+        found = await self.post(transactions, backend, policy=policy)
+        if found is None:
             return [Accepted() for _ in transactions]
+        if isinstance(found, list):
+            return found
         if len(transactions) == 1:
-            return [Rejected(refusal)]
+            return [Rejected(found)]
 
         async def alone(transaction: CrudTransaction) -> Outcome:
-            refusal = await self.post([transaction], backend, policy=policy)
-            return Accepted() if refusal is None else Rejected(refusal)
+            found = await self.post([transaction], backend, policy=policy)
+            if isinstance(found, list):
+                return found[0]
+            return Accepted() if found is None else Rejected(found)
 
         return await one_by_one(transactions, alone, policy)
 
     @abstractmethod
     async def post(
         self, transactions: Sequence[CrudTransaction], backend: AuthorizedBackend, *, policy: UploadPolicy
-    ) -> Refusal | None:
-        """One request; the refusal that it was answered with, None for success. Raises as `send`."""
+    ) -> Refusal | list[Outcome] | None:
+        """One request; the refusal that it was answered with, None for success. Raises as `send`.
+
+        A list where the answer has an outcome for each transaction: then none is sent again.
+        """
 
     async def put_to(
         self, backend: AuthorizedBackend, method: str, path: str, value: object, *, policy: UploadPolicy
     ) -> Refusal | None:
         """Send JSON to a fixed address and read the answer, its body included."""
+        return (await self.exchange(backend, method, path, value, policy=policy))[1]
+
+    async def exchange(
+        self, backend: AuthorizedBackend, method: str, path: str, value: object, *, policy: UploadPolicy
+    ) -> tuple[Answer, Refusal | None]:
+        """The same, with the answer itself."""
         answer = await backend.request(method, path, value=value)
         url = backend.url(path)
         if answer.status in (404, 405):  # of a fixed address, this says nothing about the writes
@@ -104,7 +118,7 @@ class RequestUploader(TransactionUploader):
                 hint="The backend has no such route: is it the right address and dialect? Nothing was taken off the queue.",
             )
         refusal = require_success(answer, url, forbidden_is_final=policy.on_forbidden == "dead_letter")
-        return refusal or refusal_in_body(answer)
+        return answer, refusal or refusal_in_body(answer)
 
 
 class EntryUploader(TransactionUploader):

@@ -57,12 +57,13 @@ class Accepted:
 class Rejected:
     """The backend will never take the transaction.
 
-    `closed`: it wants nothing more of the device, so the refusal cannot block. `applied`: so many entries at its beginning are in effect
-    nevertheless, because this backend takes single entries.
+    `closed`: it wants nothing more of the device, so the refusal cannot block. `kept`: it says that it keeps the transaction durably.
+    `applied`: so many entries at its beginning are in effect nevertheless, because this backend takes single entries.
     """
 
     refusal: Refusal
     closed: bool = False
+    kept: bool = False
     applied: int = 0
 
 

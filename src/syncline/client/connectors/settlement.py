@@ -104,8 +104,8 @@ async def _take(
                 plan.refused.append(Refused(crud_id, crud_id, skip.refusal))
                 plan.rejections.append((transaction, skip.refusal))
             return None
-        case Rejected(refusal, closed, applied):
-            return _refuse(plan, transaction, refusal, policy, closed=closed, applied=applied)
+        case Rejected(refusal, closed, kept, applied):
+            return _refuse(plan, transaction, refusal, policy, closed=closed, kept=kept, applied=applied)
         case LeftToApp(refusal):
             if await _decision(transaction, refusal, policy) == "discard":
                 plan.rejections.append((transaction, refusal))
@@ -130,6 +130,7 @@ def _refuse(
     policy: UploadPolicy,
     *,
     closed: bool = False,
+    kept: bool = False,
     applied: int = 0,
 ) -> Exception | None:
     if policy.on_reject == "block" and not closed:
@@ -140,7 +141,8 @@ def _refuse(
             first_crud_id=transaction.first_crud_id,
         )
     plan.rejections.append((transaction, refusal))
-    if policy.on_reject != "drop" and not (closed and policy.backend_keeps_refusals):
+    kept_elsewhere = closed and (kept if policy.backend_keeps_refusals is None else policy.backend_keeps_refusals)
+    if policy.on_reject != "drop" and not kept_elsewhere:
         # What a backend of single entries has taken already is not in the letter: a retry would undo newer writes with it.
         plan.refused.append(Refused(transaction.crud[applied].client_id, transaction.last_crud_id, refusal))
     return None

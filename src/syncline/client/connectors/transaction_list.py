@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from syncline.client.connectors.authorized import AuthorizedBackend
+from syncline.client.connectors.backend_client import Answer
 from syncline.client.connectors.dialect import RequestUploader
+from syncline.client.connectors.outcomes import Outcome
 from syncline.client.connectors.upload_policy import UploadPolicy
+from syncline.client.connectors.write_api import outcome_of
 from syncline.client.dead_letters import Refusal
 from syncline.client.upload_queue import CrudTransaction
-from syncline.protocol.crud import OPERATIONS_MAX, TRANSACTIONS_MAX
+from syncline.errors import RequestInvalid
+from syncline.protocol.crud import OPERATIONS_MAX, TRANSACTIONS_MAX, decode_upload_response
 
 __all__ = ["TransactionsUploader"]
 
@@ -34,10 +38,20 @@ class TransactionsUploader(RequestUploader):
 
     async def post(
         self, transactions: Sequence[CrudTransaction], backend: AuthorizedBackend, *, policy: UploadPolicy
-    ) -> Refusal | None:
+    ) -> Refusal | list[Outcome] | None:
         """See RequestUploader."""
         value = {"transactions": [_wire(transaction) for transaction in transactions]}
-        return await self.put_to(backend, "PUT", self._path, value, policy=policy)
+        answer, refusal = await self.exchange(backend, "PUT", self._path, value, policy=policy)
+        return refusal and (_outcomes_in(answer, len(transactions)) or refusal)
+
+
+def _outcomes_in(answer: Answer, count: int) -> list[Outcome] | None:
+    """The outcome of each transaction, where a backend tells them as the write API does: `results`, one for each."""
+    try:
+        results = decode_upload_response(answer.body).results
+    except RequestInvalid:
+        return None
+    return [outcome_of(result) for result in results] if len(results) == count else None
 
 
 def _wire(transaction: CrudTransaction) -> dict[str, Any]:

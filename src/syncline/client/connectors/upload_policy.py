@@ -25,7 +25,8 @@ class UploadPolicy:
       `drop`                   they leave the queue and are gone, with a line in the log;
       `skip_entry`             backends that take single entries only: the refused entry becomes a dead letter, the rest goes on.
     A refusal that the write API does not leave to the device (`requires_client_handling: false`) never blocks. It makes a dead letter too,
-    unless `backend_keeps_refusals` says that the backend has a durable record of what it refuses: the answer alone does not promise one.
+    unless the backend has a durable record of what it refuses: its answer says so (`dead_lettered: true`, as `syncline.backend` does where
+    it keeps letters), or `backend_keeps_refusals` does. False makes a letter on the device whatever the answer says.
 
     `on_forbidden`: HTTP 403 blocks by default, because roles and clocks get put right; `dead_letter` takes it for a refusal
     (the write API has refusals of its own: there it always blocks).
@@ -38,7 +39,7 @@ class UploadPolicy:
     """
 
     on_reject: RejectPolicy = "dead_letter"
-    backend_keeps_refusals: bool = False
+    backend_keeps_refusals: bool | None = None
     on_forbidden: ForbiddenPolicy = "block"
     max_attempts: int | None = None
     on_rejected: Callable[[CrudTransaction, Refusal], Awaitable[None] | None] | None = None

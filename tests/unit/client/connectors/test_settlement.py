@@ -111,6 +111,18 @@ async def test_a_refusal_that_wants_no_decision_never_blocks_and_is_kept_somewhe
     assert (queue.completed, failure) == ([(2, None, letters)], None)
 
 
+@pytest.mark.parametrize(
+    ("said", "answered", "letters"),
+    [(None, True, []), (None, False, [(1, 2)]), (True, False, []), (False, True, [(1, 2)])],
+)
+async def test_a_refusal_that_the_backend_keeps_makes_no_second_letter_unless_the_app_wants_one(
+    said: bool | None, answered: bool, letters: list[tuple[int, int]]
+) -> None:
+    fatal = TransactionResult(ResultStatus.FATAL_ERROR, requires_client_handling=False, dead_lettered=answered)
+    queue, failure = await settle([outcome_of(fatal)], UploadPolicy(backend_keeps_refusals=said))
+    assert (queue.completed, failure) == ([(2, None, letters)], None)
+
+
 async def test_full_dead_letters_let_what_is_before_them_leave() -> None:
     queue = FakeQueue(full=True)
     with pytest.raises(DeadLettersFull):
@@ -183,6 +195,7 @@ OUTCOMES = st.sampled_from(
         Accepted((Skipped(0, NO),)),
         Rejected(NO),
         Rejected(NO, closed=True),
+        Rejected(NO, closed=True, kept=True),
         Rejected(NO, applied=1),
         LeftToApp(NO),
         LATER,
@@ -195,10 +208,10 @@ OUTCOMES = st.sampled_from(
 @given(
     outcomes=st.lists(OUTCOMES, min_size=1, max_size=6),
     on_reject=st.sampled_from(["dead_letter", "block", "drop", "skip_entry"]),
-    kept=st.booleans(),
+    kept=st.sampled_from([None, False, True]),
 )
 def test_whatever_the_backend_says_nothing_leaves_past_what_stays(
-    outcomes: list[Outcome], on_reject: Any, kept: bool
+    outcomes: list[Outcome], on_reject: Any, kept: bool | None
 ) -> None:
     policy = UploadPolicy(on_reject=on_reject, backend_keeps_refusals=kept)
     queue, failure = asyncio.run(settle(outcomes, policy))
@@ -219,7 +232,8 @@ def test_whatever_the_backend_says_nothing_leaves_past_what_stays(
         outcomes[:settled]
     ):  # a refusal is somewhere: in a letter, with the backend, or dropped on demand
         mine = {2 * index + 1, 2 * index + 2} & set(letters)
-        lost_on_demand = on_reject == "drop" or (kept and isinstance(outcome, Rejected) and outcome.closed)
+        with_backend = isinstance(outcome, Rejected) and outcome.closed and (outcome.kept if kept is None else kept)
+        lost_on_demand = on_reject == "drop" or with_backend
         if isinstance(outcome, Rejected) and not lost_on_demand:
             assert mine == {2 * index + 1 + n for n in range(outcome.applied, 2)}
         elif isinstance(outcome, Rejected) or not outcome_skips(outcome):
