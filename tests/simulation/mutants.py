@@ -22,6 +22,7 @@ from syncline.protocol import crud
 from syncline.sync.checkpoint_state import KnownState
 from syncline.sync.session import ReadView, SyncSession
 from syncline.testing.memory_connector import MemoryConnector
+from syncline.testing.memory_source import MemorySource
 from syncline.testing.service import MemoryService
 from tests.simulation.checkers import Contract
 from tests.simulation.plan import Faults, Plan
@@ -118,9 +119,9 @@ class ForgetfulPersister(RecordingPersister):
 class NoVerdicts(Subject):
     """A backend without the identity of uploads."""
 
-    def persister(self, world: World) -> RecordingPersister:
+    def persister(self, world: World, source: MemorySource) -> RecordingPersister:
         """The forgetful one."""
-        return ForgetfulPersister(world)
+        return ForgetfulPersister(world, source)
 
 
 class Deaf(Subject):

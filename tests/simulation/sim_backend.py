@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from syncline.backend.persisters.base import UploadIdentity, Write, WriteRefused
 from syncline.protocol.crud import TransactionResult
 from syncline.testing.memory_backend import MemoryPersister
+from syncline.testing.memory_source import MemorySource
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -19,8 +20,8 @@ REFUSED_TEXT = "refuse me"  # rows with this text are refused by the backend
 class RecordingPersister(MemoryPersister):
     """Remembers which of an app's transactions each upload is. `executed`: (tag, refused), in the order of the commits."""
 
-    def __init__(self, world: World) -> None:
-        super().__init__(world.service.source, check=_refuse)
+    def __init__(self, world: World, source: MemorySource) -> None:
+        super().__init__(source, check=_refuse)
         self._world = world
         self._tags: dict[UploadIdentity | None, str] = {}
         self.executed: list[tuple[str, bool]] = []

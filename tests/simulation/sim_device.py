@@ -162,9 +162,9 @@ class SimDevice:
         self.writing = asyncio.Lock()
         db = SyncDatabase(self._path(""), schema=SCHEMA, readers=1)
         await db.init()
-        self.db = db
         db.register_listener(self._on_status)
         await self._resolve(db)
+        self.db = db  # not before: nobody may look while it is not known what was committed
         await self._look(db)
         await self.note_client_id(db)
         if self._backup is None or self._draw.random() < 0.5:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from syncline.client.transport.base import TransportLimits
 from syncline.testing.memory_connector import MemoryConnector
+from syncline.testing.memory_source import MemorySource
 from syncline.testing.service import MemoryService
 from tests.simulation.sim_backend import RecordingPersister
 from tests.simulation.sim_link import SimLink
@@ -42,9 +43,9 @@ class Subject:
         """Limits of a device's transport."""
         return TransportLimits(read_idle_timeout_s=READ_IDLE_TIMEOUT_S)
 
-    def persister(self, world: World) -> RecordingPersister:
+    def persister(self, world: World, source: MemorySource) -> RecordingPersister:
         """The backend's database."""
-        return RecordingPersister(world)
+        return RecordingPersister(world, source)
 
     def applied(self) -> AbstractContextManager[object]:
         """Entered around the whole run."""

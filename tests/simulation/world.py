@@ -14,12 +14,14 @@ from pathlib import Path
 
 from syncline.backend import TablePolicy
 from syncline.client import SyncDatabase
-from syncline.testing.memory_source import SourceTransaction
+from syncline.client import database as database_module
+from syncline.testing.memory_source import MemorySource, SourceTransaction
 from syncline.testing.service import MemoryService
 from syncline.testing.simulated_loop import SimulatedLoop, simulate
 from tests.simulation.checkers import Contract, Violation, check_uploads, check_view
 from tests.simulation.others import Others
 from tests.simulation.plan import Plan
+from tests.simulation.sim_backend import RecordingPersister
 from tests.simulation.sim_device import SimDevice
 from tests.simulation.subject import READ_IDLE_TIMEOUT_S, RETRY_DELAY_S, WRITE_CHECKPOINT_TIMEOUT_S, Subject
 from tests.simulation.tables import SCHEMA, SYNC_CONFIG, History, Snapshot
@@ -64,9 +66,8 @@ class World:
             },
             replicates=False,
             token_lifetime_s=plan.token_lifetime_s,
+            persister=self._make_persister,
         )
-        self.persister = subject.persister(self)
-        self.service.persister = self.service.backend.persister = self.persister
         self.service.source.listen(self._on_commit)
         self.devices = [
             SimDevice(self, f"d{number}", USERS[number % plan.users], folder) for number in range(plan.devices)
@@ -77,6 +78,10 @@ class World:
         self.rows_compared = 0
         self.draw = random.Random(f"{plan.seed} world")
         self._trace: dict[str, list[str]] = {}
+
+    def _make_persister(self, source: MemorySource) -> RecordingPersister:
+        self.persister = self.subject.persister(self, source)
+        return self.persister
 
     async def run(self) -> Report:
         """The whole run. Raises Violation."""
@@ -242,6 +247,7 @@ def run_world(plan: Plan, *, subject: Subject | None = None) -> Report:
     async def main(loop: SimulatedLoop) -> Report:
         return await World(plan, loop, folder, subject).run()
 
+    opened = list(database_module._opened)
     logging.disable(logging.CRITICAL)
     try:
         with subject.applied():
@@ -249,6 +255,7 @@ def run_world(plan: Plan, *, subject: Subject | None = None) -> Report:
     except BaseExceptionGroup as group:
         raise _first(group) from None
     finally:
+        database_module._opened[:] = opened  # a violation ends a run with databases open, whose loop is gone
         logging.disable(logging.NOTSET)
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -10,6 +10,7 @@ from msgspec import structs
 
 from syncline.backend.persisters.base import CLIENT_FORKED, RetryLater, UploadIdentity, Write, WriteRefused
 from syncline.protocol.crud import CrudOperation, ResultStatus, TransactionResult, UpdateType
+from syncline.testing.memory_guards import is_own, parent_is_own
 from syncline.testing.memory_source import MemorySource, SourceWriter
 
 __all__ = ["Commit", "MemoryPersister"]
@@ -99,15 +100,19 @@ def _write(writer: SourceWriter, write: Write) -> None:
     """One row, as the Postgres persister writes it: an update or a delete of a row that is not there, or another user's, does nothing."""
     values = dict(write.data)
     row = writer.get(write.table, write.id)
-    if write.owner is not None:
-        column, user_id = write.owner
-        if row is not None and row[column] != user_id:
-            if write.op is not UpdateType.PUT:
-                return
-            message = f"The row of {write.table} belongs to another user."
-            raise WriteRefused("UNAUTHORIZED", message, operation_index=write.index)
-        if write.op is UpdateType.PUT:
-            values[column] = user_id
+    is_put = write.op is UpdateType.PUT
+    if row is not None and not is_own(writer, write, row):
+        if not is_put:
+            return
+        message = f"The row of {write.table} belongs to another user."
+        raise WriteRefused("UNAUTHORIZED", message, operation_index=write.index)
+    if is_put:
+        values.update(write.tenants if write.owner is None else (write.owner, *write.tenants))
+    is_there = is_put or row is not None
+    names_parent = write.parent is not None and (is_put or write.parent.column in values)
+    if is_there and names_parent and not parent_is_own(writer, write.parent, values):
+        message = f"The row of {write.table} names a parent that is not there, or another user's."
+        raise WriteRefused("UNAUTHORIZED", message, operation_index=write.index)
     try:
         writer.apply(CrudOperation(op=write.op, table=write.table, id=write.id, op_data=values))
     except ValueError as exc:

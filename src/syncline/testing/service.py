@@ -71,7 +71,8 @@ class MemoryService:
     ...         await phone.db.wait_for_first_sync(timeout=5)
 
     `policies` are the backend's table policies; by default every user may write every row. `check` is called with each uploaded write
-    and may raise WriteRefused or RetryLater. With `replicates` False, changes of the source reach devices when `replicate` is called.
+    and may raise WriteRefused or RetryLater; `persister` makes one of your own in the place of both. With `replicates` False, changes of
+    the source reach devices when `replicate` is called.
     `folder` is where relative paths of devices lie.
     Raises SyncConfigError for a config that cannot be compiled.
     """
@@ -83,6 +84,7 @@ class MemoryService:
         schema: Schema,
         policies: Mapping[str, TablePolicy] | None = None,
         check: Callable[[Write], None] | None = None,
+        persister: Callable[[MemorySource], MemoryPersister] | None = None,
         replicates: bool = True,
         token_lifetime_s: float = TOKEN_LIFETIME_S,
         folder: Path | None = None,
@@ -98,7 +100,7 @@ class MemoryService:
         self._stream_context: StreamContext | None = None
         self._replicates = replicates
         self.source = MemorySource.of_schema(schema)
-        self.persister = MemoryPersister(self.source, check=check)
+        self.persister = MemoryPersister(self.source, check=check) if persister is None else persister(self.source)
         self.backend = SyncBackend(
             persister=self.persister,
             auth=cast("BackendAuth", None),  # asked by faces over HTTP only; here the token's user is known
