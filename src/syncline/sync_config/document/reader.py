@@ -66,7 +66,7 @@ def _check_edition(root: YamlMap, edition: int, problems: ProblemList) -> None:
 def _check_latest_edition(root: YamlMap, problems: ProblemList) -> None:
     legacy = root.entries.get("bucket_definitions")
     if legacy is not None:
-        hint = "Write streams in their place: syncline.sync_config.migration does it for you."
+        hint = "Write streams in their place: `syncline migrate sync-rules` does it for you."
         message = f"bucket_definitions cannot be used with edition {LATEST_EDITION}"
         problems.fatal(ProblemKind.BUCKET_DEFINITIONS_IN_EDITION3, message, legacy[1].span, hint=hint)
     if not isinstance(_value(root, "streams"), YamlMap):

@@ -25,6 +25,7 @@ REFUSED = {
 """Cases that streams cannot say, with the reason that a person is told."""
 
 
+@pytest.mark.requirement(174)
 def test_connections_of_recorded_sync_rules_see_the_same_rows_after_a_migration(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

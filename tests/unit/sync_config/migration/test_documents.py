@@ -27,6 +27,7 @@ def refusal(text: str) -> Problem:
     return problem
 
 
+@pytest.mark.requirement(174)
 @pytest.mark.parametrize("name", GOLDEN)
 def test_a_config_becomes_the_recorded_one(name: str) -> None:
     migration = migrate_to_streams((FIXTURES / f"{name}.before.yaml").read_text("utf-8"))
