@@ -54,6 +54,10 @@ class SourceTable:
     columns: tuple[SourceColumn, ...]
     key_columns: tuple[str, ...]
     problems: tuple[tuple[str, str], ...] = ()
+    is_published: bool = True
+    is_readable: bool = True  # the role may SELECT from it
+    is_partitioned: bool = False  # rows are in its partitions
+    hides_rows: bool = False  # from the role, by row-level security
 
 
 class SlotReport(NamedTuple):

@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import psycopg
 
 from syncline.errors import SourceNotReady
 from syncline.replication.postgres.connection import Row
 
-__all__ = ["SetupStep", "check_source", "missing_setup", "setup_sql"]
+__all__ = ["MissingSetup", "SetupStep", "check_source", "missing_by_part", "missing_setup", "setup_sql"]
 
 VERSION_MIN = 140000  # logical messages reach pgoutput from Postgres 14 on
 SPARE_SLOTS = 2  # of ours: that of the version which serves, and that of its replacement while it is copied
@@ -39,6 +40,15 @@ class SetupStep:
     needs_restart: bool = False  # of the server, after the statements
 
 
+class MissingSetup(NamedTuple):
+    """What a source lacks: settings of the server, the publication, room for slots and their log, rights of the role."""
+
+    settings: list[SetupStep]
+    publication: list[SetupStep]
+    room: list[SetupStep]
+    rights: list[SetupStep]
+
+
 async def check_source(connection: psycopg.AsyncConnection[Row], publication: str) -> None:
     """Raise SourceNotReady where replication cannot work; its hint holds the SQL for everything that is missing."""
     steps = await _required(connection, publication)
@@ -59,11 +69,20 @@ async def missing_setup(
     `connection` is the service's own role's: its rights are looked at. `slot_name_prefix` tells our slots from others. Raises
     SourceNotReady for a version that cannot be used at all.
     """
-    return [
-        *await _required(connection, publication),
-        *await _room(connection, slot_name_prefix),
-        *await _rights(connection, publication),
-    ]
+    return [step for part in await missing_by_part(connection, publication, slot_name_prefix) for step in part]
+
+
+async def missing_by_part(
+    connection: psycopg.AsyncConnection[Row], publication: str, slot_name_prefix: str
+) -> MissingSetup:
+    """The same by what it is about. Raises SourceNotReady for a version that cannot be used at all."""
+    _check_version(connection)
+    return MissingSetup(
+        settings=await _settings(connection),
+        publication=await _publication(connection, publication),
+        room=await _room(connection, slot_name_prefix),
+        rights=await _rights(connection, publication),
+    )
 
 
 async def setup_sql(connection: psycopg.AsyncConnection[Row], publication: str, *, slot_name_prefix: str) -> str:
@@ -79,6 +98,11 @@ def _printed(steps: Sequence[SetupStep]) -> str:
 
 
 async def _required(connection: psycopg.AsyncConnection[Row], publication: str) -> list[SetupStep]:
+    _check_version(connection)
+    return [*await _settings(connection), *await _publication(connection, publication)]
+
+
+def _check_version(connection: psycopg.AsyncConnection[Row]) -> None:
     version = connection.info.server_version
     if version < VERSION_MIN:
         raise SourceNotReady(
@@ -86,7 +110,6 @@ async def _required(connection: psycopg.AsyncConnection[Row], publication: str) 
             code="PSYNC_S1101",
             hint="Upgrade the source: older versions cannot put markers into the replication stream.",
         )
-    return [*await _settings(connection), *await _publication(connection, publication)]
 
 
 async def _settings(connection: psycopg.AsyncConnection[Row]) -> list[SetupStep]:

@@ -147,7 +147,17 @@ class PostgresInspector:
                     " Add a primary key, or set REPLICA IDENTITY FULL.",
                 )
             )
-        return SourceTable(schema, name, tuple(map(_column, rows)), keys, tuple(problems))
+        return SourceTable(
+            schema,
+            name,
+            tuple(map(_column, rows)),
+            keys,
+            tuple(problems),
+            is_published=published,
+            is_readable=readable,
+            is_partitioned=partitioned,
+            hides_rows=hidden,
+        )
 
     @asynccontextmanager
     async def _connected(self) -> AsyncGenerator[psycopg.AsyncConnection[Row]]:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -24,7 +25,7 @@ from syncline.service.exit_codes import EXIT_FAILED, EXIT_OK
 from syncline.service.storage_admin import open_admin
 from syncline.storage.postgres.connection import connect as connect_storage
 
-__all__ = ["check_connection"]
+__all__ = ["Finding", "check_connection", "connection_findings", "storage_findings"]
 
 _SETTINGS = ("wal_level", "max_replication_slots", "max_wal_senders", "max_slot_wal_keep_size")
 _TABLES = "SELECT count(*) FROM pg_publication_tables WHERE pubname = %s"
@@ -34,23 +35,50 @@ SELECT has_database_privilege(current_database(), 'CREATE') OR EXISTS (SELECT FR
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it should be, and what to do about it. `is_required`: nothing goes before it is done."""
+
+    problem: str
+    fix: str
+    is_required: bool
+
+
 def check_connection(config: ServiceConfig, tell: Callable[[str], None]) -> int:
     """0 where replication can begin, 1 where something is in its way."""
+    problems = sum(finding.is_required for finding in _look(config, tell))
+    tell("All is well." if problems == 0 else f"{problems} of these are in the way.")
+    return EXIT_OK if problems == 0 else EXIT_FAILED
+
+
+def connection_findings(config: ServiceConfig) -> list[Finding]:
+    """What is not as it should be with the source and the storage; nothing is printed."""
+    return _look(config, lambda _line: None)
+
+
+def storage_findings(config: ServiceConfig) -> list[Finding]:
+    """The same of the storage alone."""
+    with contextlib.ExitStack() as closing:
+        report = _Report(lambda _line: None)
+        _storage(config, closing, report)
+    return report.findings
+
+
+def _look(config: ServiceConfig, tell: Callable[[str], None]) -> list[Finding]:
     with contextlib.ExitStack() as closing:
         report = _Report(tell)
         report.section(f"Source  {config.source.masked}  sslmode {config.source.sslmode}")
         report.attempt(lambda: asyncio.run(_source(config, conninfo(config.source, closing), report)))
         _storage(config, closing, report)
-    tell("All is well." if report.problems == 0 else f"{report.problems} of these are in the way.")
-    return EXIT_OK if report.problems == 0 else EXIT_FAILED
+    return report.findings
 
 
 class _Report:
-    """Prints lines, and counts what is in the way."""
+    """Prints lines, and keeps what is not as it should be."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
-        self.problems = 0
+        self.findings: list[Finding] = []
 
     def section(self, text: str) -> None:
         self._tell(text)
@@ -59,7 +87,7 @@ class _Report:
         self._tell(f"  ok    {text}")
 
     def problem(self, text: str, fix: str, *, required: bool = True) -> None:
-        self.problems += required
+        self.findings.append(Finding(text, fix, required))
         self._tell(f"  {'fix ' if required else 'hint'}  {text}")
         for line in fix.splitlines():
             self._tell(f"        {line}")

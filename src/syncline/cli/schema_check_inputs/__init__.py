@@ -1,0 +1,1 @@
+"""What `check schema` and `check policies` read: schemas of devices, demands of the source, compiled sync configs, backends."""
