@@ -23,6 +23,7 @@ from syncline.api.answers import (
     send_too_many,
 )
 from syncline.api.checkpoints import ReplicationWait, WriteCheckpointBatcher, client_id_of, request_id_of
+from syncline.api.dashboard.pages import DASHBOARD_PREFIXES
 from syncline.api.groups import (
     ADMIN_QUEUED_MAX,
     ADMIN_RUNNING_MAX,
@@ -57,7 +58,8 @@ class _Route(NamedTuple):
 class ServiceApp:
     """The ASGI app of the sync service.
 
-    `admin` are the handlers of administrators by method and path. `websocket` gets every WebSocket, whatever its path.
+    `admin` are the handlers of administrators by method and path. `websocket` gets every WebSocket, whatever its path; `dashboard` gets
+    what is below its prefixes.
     `uses_custom_checkpoints` says whether the active sync config has write checkpoints of its own (protocol reference, 5.4).
     """
 
@@ -70,11 +72,13 @@ class ServiceApp:
         probes: Probes | None = None,
         admin: dict[tuple[str, str], Handler] | None = None,
         websocket: AsgiApp | None = None,
+        dashboard: AsgiApp | None = None,
         replication_wait: ReplicationWait | None = None,
         uses_custom_checkpoints: Callable[[], bool] = lambda: False,
     ) -> None:
         self._stream = stream
         self._websocket = websocket
+        self._dashboard = dashboard
         self._verifier = verifier
         self._write_checkpoints = write_checkpoints
         self._replication_wait = replication_wait
@@ -106,7 +110,9 @@ class ServiceApp:
         if scope["type"] != "http":
             return
         method, path = scope["method"], scope["path"]
-        if method == "OPTIONS":
+        if self._dashboard is not None and path.startswith(DASHBOARD_PREFIXES):
+            await self._dashboard(scope, receive, send)
+        elif method == "OPTIONS":
             await _send_preflight(send)
         elif (method, path) == STREAM_ROUTE:
             await self._stream(scope, receive, send)

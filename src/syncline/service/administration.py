@@ -41,7 +41,10 @@ class Administration:
         replicate: Callable[[DeployedConfig | None], None],
     ) -> None:
         self._config = config
-        self._users = UserControl(control, registry, revocations)
+        self.control = control
+        self.registry = registry
+        self.users = UserControl(control, registry, revocations)
+        self.diagnostics: Diagnostics | None = None  # from `handlers` on
         self.deployments = Deployments(
             control,
             configured=configured,
@@ -52,9 +55,9 @@ class Administration:
 
     async def begin(self, closing: contextlib.AsyncExitStack) -> None:
         """Load what is revoked, and follow storage until `closing` is."""
-        await self._users.begin()
-        closing.push_async_callback(self._users.close)
-        for task in (asyncio.create_task(self._users.run()), asyncio.create_task(self.deployments.run())):
+        await self.users.begin()
+        closing.push_async_callback(self.users.close)
+        for task in (asyncio.create_task(self.users.run()), asyncio.create_task(self.deployments.run())):
             closing.push_async_callback(_cancelled, task)
 
     def handlers(self, inspector: SourceInspector, replication: ReplicationState) -> dict[tuple[str, str], Handler]:
@@ -67,7 +70,7 @@ class Administration:
             uri=f"postgresql://{address.host}:{address.port}/{address.database}",
             debug_api=source.debug_api,
         )
-        diagnostics = Diagnostics(
+        diagnostics = self.diagnostics = Diagnostics(
             connection=connection,
             inspector=inspector,
             deployments=self.deployments,
@@ -80,7 +83,7 @@ class Administration:
             inspector=inspector,
             deployments=self.deployments,
             diagnostics=diagnostics,
-            users=self._users,
+            users=self.users,
         ).handlers()
 
 

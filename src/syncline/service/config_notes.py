@@ -97,6 +97,8 @@ def notes_of(document: dict[str, Any]) -> list[str]:
     cloud: list[str] = []
     unknown: list[str] = []
     for path, siblings in _unknown_keys(document, ServiceSettings, ""):
+        if path == "_type" and document[path] == "self-hosted":
+            continue  # what the official command line writes into such a file
         if path in CLOUD_KEYS:
             cloud.append(path)
         elif path in _VENDOR_KEYS:

@@ -53,6 +53,6 @@ def _tell(plan: CompiledPlan) -> None:
     if plan.options.edition < STREAMS_EDITION:
         log.info(
             "The sync config has bucket_definitions (sync rules), which go on to work. Streams (edition 3) can do more;"
-            " syncline.sync_config.migration turns the one into the other.",
+            " `syncline migrate sync-rules` turns the one into the other.",
             extra={"event": "sync_config.legacy"},
         )

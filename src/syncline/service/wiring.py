@@ -33,6 +33,7 @@ from syncline.service.administration import Administration
 from syncline.service.config import ServiceConfig
 from syncline.service.conninfo import conninfo as _conninfo
 from syncline.service.contact import SourceContact
+from syncline.service.dashboard import make_dashboard
 from syncline.service.http_protocol import StreamHttpProtocol
 from syncline.service.keys import make_verifier
 from syncline.service.links import ServiceLinks
@@ -209,13 +210,23 @@ class Service:
         websockets = WebSocketApp(context, verifier, registry=registry)
         self._closing.push_async_callback(websockets.close)
         assert self.probes is not None
+        admin = administration.handlers(inspector, replicator or self._links.replication)
         app = ServiceApp(
             stream=streams,
             verifier=verifier,
             write_checkpoints=batcher,
             probes=self.probes,
             websocket=websockets,
-            admin=administration.handlers(inspector, replicator or self._links.replication),
+            admin=admin,
+            dashboard=make_dashboard(
+                config,
+                administration,
+                context=context,
+                probes=self.probes,
+                conninfo=conninfo,
+                ignored_schema=_storage_schema(config),
+                closing=self._closing,
+            ),
             replication_wait=ReplicationWait(head=head, reader=reader),
             uses_custom_checkpoints=lambda: watcher.serves_custom_write_checkpoints,
         )

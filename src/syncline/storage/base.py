@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from syncline.errors import SynclineError
+from syncline.storage.bucket_sizes import BucketSizes
 from syncline.storage.control_model import ConnectionReport, Deployment, VersionReport
 from syncline.storage.model import (
     BucketSize,
@@ -332,6 +333,10 @@ class StorageControl(Protocol):
 
     async def versions(self) -> Sequence[VersionReport]:
         """All versions as they stand, oldest first."""
+        ...
+
+    async def bucket_sizes(self, version: int) -> BucketSizes:
+        """How large the buckets of a version are, as far as a bounded reading tells; none of a version that is gone."""
         ...
 
     async def revoke(self, user_id: str, *, until_ms: int) -> None:

@@ -99,3 +99,21 @@ class ControlSuite:
         assert len(found) == CONNECTION_REPORTS_MAX
         assert found[0].client_id == str(CONNECTION_REPORTS_MAX)
         await control.close()
+
+    async def test_sizes_of_buckets_are_those_of_one_version(self, storage: BucketStorage) -> None:
+        writer, control = storage.open_writer(), storage.open_control()
+        version = begun(writer)
+        row = put("10#todos|0[]", "1")
+        committed(writer, version, "B", row, put("10#todos|0[]", "2"), put("10#lists|0[]", "1"))
+        sizes = await control.bucket_sizes(version)
+        assert (sizes.bucket_count, sizes.op_count, sizes.is_cut) == (2, 3, False)
+        assert sizes.streams == {"todos": (1, 2), "lists": (1, 1)}
+        row_bytes = len((row.data or "").encode())
+        assert [(one.name, one.op_count, one.estimated_bytes) for one in sizes.largest] == [
+            ("10#todos|0[]", 2, 2 * row_bytes),
+            ("10#lists|0[]", 1, row_bytes),
+        ]
+        gone = await control.bucket_sizes(version + 1)
+        assert (gone.bucket_count, gone.streams, gone.largest) == (0, {}, ())
+        writer.close()
+        await control.close()

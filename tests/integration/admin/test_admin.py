@@ -71,6 +71,8 @@ def test_without_tokens_in_the_configuration_nobody_administers(start: Start) ->
     for bearer in ("", ADMIN, "null"):
         reply = admin(service, "diagnostics", bearer=bearer)
         assert (reply.status, reply.error["code"]) == (401, "PSYNC_S2101")
+    assert ask(service.base_url, "GET", "/dashboard").status == 404
+    assert "The dashboard was asked for and is off" in service.log
     for method, route in (("GET", "/api/sync-rules/v1/current"), ("POST", "/api/sync-rules/v1/deploy")):
         reply = ask(service.base_url, method, route, body="{}" if method == "POST" else None)
         assert reply.status == (401 if method == "GET" else 400)

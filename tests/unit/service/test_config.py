@@ -207,6 +207,14 @@ def test_each_mistake_is_named_with_what_to_write(tmp_path: Path, old: str, new:
     assert says in str(caught.value)
 
 
+@pytest.mark.requirement(185, missing="sources in MySQL, MongoDB and SQL Server")
+@pytest.mark.parametrize("kind", ["mysql", "mongodb", "mssql"])
+def test_a_source_that_is_none_yet_is_refused_by_its_name(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(ConfigError, match="not supported yet") as caught:
+        load(tmp_path, MINIMAL.replace("type: postgresql", f"type: {kind}"))
+    assert kind in str(caught.value)
+
+
 def test_several_problems_are_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="2 problems"):
         load(tmp_path, MINIMAL.replace("type: sqlite", "type: mongodb").replace("PS_SOURCE", "PS_BAD"), PS_BAD="x://y")
@@ -394,6 +402,7 @@ def test_keys_of_the_cloud_and_unknown_ones_are_noted_once(tmp_path: Path) -> No
     assert "prot (did you mean port?)" in notes
     assert "replication.connections.sslmod (did you mean sslmode?)" in notes
     assert "audience (it belongs into client_auth)" in notes
+    assert load(tmp_path, f"_type: self-hosted\n{MINIMAL}").notes == ()  # as the official command line writes it
 
 
 def test_secrets_are_known_so_that_logs_can_be_cleared_of_them(tmp_path: Path) -> None:

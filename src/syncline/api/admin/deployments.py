@@ -136,6 +136,11 @@ class Deployments:
             except Exception:
                 log.exception("Following deployments failed", extra={"event": "admin.follow_crash"})
 
+    @property
+    def may_deploy(self) -> bool:
+        """Whether configs are deployed through the API: the service's configuration names none."""
+        return self._configured is None
+
     def look(self) -> None:
         """Another process has deployed something: `run` looks at once. Call from its event loop."""
         self._wake.set()

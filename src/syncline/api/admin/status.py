@@ -150,7 +150,7 @@ class StatusWriter:
         of_tables = [error for table in tables for error in table["errors"]]
         of_source = [_error("fatal", problem) for problem in source.problems]
         # What the replicating process says of the source is what the source says itself, told once.
-        unique = {error["message"]: error for error in [*of_tables, *of_source, *errors]}
+        unique = {(error["message"], str(error.get("location"))): error for error in [*of_tables, *of_source, *errors]}
         content = {"content": text} if text is not None else {}
         return {**content, "connections": connections, "errors": list(unique.values())}
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import psycopg
 
+from syncline.storage.bucket_sizes import BUCKETS_LOOKED_AT_MAX, SAMPLED_OPS, BucketSizes, largest_of, sizes_of
 from syncline.storage.control_model import (
     CONNECTION_REPORTS_MAX,
     DEPLOYMENTS_KEPT,
@@ -42,6 +43,11 @@ _VERSIONS = (
     f"SELECT {VERSION_COLUMNS}, position, coalesce(checkpoint_position, '') FROM {{schema}}.version ORDER BY number"  # noqa: S608
 )
 _TABLES = f"SELECT version, {TABLE_COLUMNS} FROM {{schema}}.source_table ORDER BY id"  # noqa: S608
+_BUCKETS = "SELECT id, name, op_count FROM {schema}.bucket WHERE version = %s LIMIT %s"
+_SAMPLE = """
+SELECT count(*), coalesce(sum(octet_length(data)), 0)::bigint
+  FROM (SELECT data FROM {schema}.op WHERE bucket_id = %s ORDER BY op_id DESC LIMIT %s) s
+"""
 _REVOKE = """
 INSERT INTO {schema}.revocation (user_id_hash, user_id, until_ms) VALUES (%s, %s, %s)
     ON CONFLICT (user_id_hash) DO UPDATE SET until_ms = excluded.until_ms
@@ -107,6 +113,15 @@ class PostgresControl:
             )
             for row in rows
         ]
+
+    async def bucket_sizes(self, version: int) -> BucketSizes:
+        """How large the buckets of a version are."""
+        buckets = await self._rows(_BUCKETS, (version, BUCKETS_LOOKED_AT_MAX + 1))
+        largest: list[tuple[str, int, int, int]] = []
+        for bucket_id, name, op_count in largest_of(buckets):
+            [(sampled, size)] = await self._rows(_SAMPLE, (bucket_id, SAMPLED_OPS))
+            largest.append((name, op_count, sampled, size))
+        return sizes_of(buckets, largest)
 
     async def revoke(self, user_id: str, *, until_ms: int) -> None:
         """Remember until when a user's tokens are refused."""

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from syncline.storage.bucket_sizes import BUCKETS_LOOKED_AT_MAX, SAMPLED_OPS, BucketSizes, largest_of, sizes_of
 from syncline.storage.control_model import (
     CONNECTION_REPORTS_MAX,
     DEPLOYMENTS_KEPT,
@@ -41,6 +42,9 @@ _REPORTS = """
 SELECT user_id, client_id, user_agent, connected_ms, disconnected_ms, token_expires_s, connections, operations_sent, bytes_sent
   FROM connection_report WHERE ?1 IS NULL OR user_id = ?1 ORDER BY day DESC, connected_ms DESC LIMIT ?2
 """
+_SAMPLE = """
+SELECT count(*), coalesce(sum(octet_length(data)), 0) FROM (SELECT data FROM op WHERE bucket = ? ORDER BY op_id DESC LIMIT ?)
+"""
 
 
 class SqliteControl:
@@ -69,6 +73,10 @@ class SqliteControl:
     async def versions(self) -> list[VersionReport]:
         """All versions as they stand, oldest first."""
         return await self._run(self._versions)
+
+    async def bucket_sizes(self, version: int) -> BucketSizes:
+        """How large the buckets of a version are."""
+        return await self._run(lambda: self._bucket_sizes(version))
 
     async def revoke(self, user_id: str, *, until_ms: int) -> None:
         """Remember until when a user's tokens are refused."""
@@ -151,6 +159,17 @@ class SqliteControl:
             )
             for row in rows
         ]
+
+    def _bucket_sizes(self, version: int) -> BucketSizes:
+        with read_transaction(self._storage):
+            buckets: list[Any] = self._storage.execute(
+                "SELECT id, name, op_count FROM bucket WHERE version = ? LIMIT ?", (version, BUCKETS_LOOKED_AT_MAX + 1)
+            ).fetchall()
+            largest: list[Any] = [
+                (name, op_count, *self._storage.execute(_SAMPLE, (bucket_id, SAMPLED_OPS)).fetchall()[0])
+                for bucket_id, name, op_count in largest_of(buckets)
+            ]
+        return sizes_of(buckets, largest)
 
     def _revocations(self, now_ms: int) -> dict[str, int]:
         found = {_text(row[0]): row[1] for row in self._rows("SELECT user_id, until_ms FROM revocation")}
