@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 
 import typer
 
+from syncline.cli.demo.console import Console
 from syncline.cli.demo.devices import Device
 from syncline.cli.demo.stack import Stack
 
@@ -23,20 +24,25 @@ HELP = """
 
 
 async def run_prompt(stack: Stack, phone: Device, others: list[Device]) -> None:
-    """Read commands until `quit` or the end of input."""
+    """Read commands until `quit`, Ctrl-C or the end of input. Where there is no input at all, the demo stays until it is told to end."""
     typer.echo(HELP)
     prompt = _Prompt(stack, phone, [phone, *others])
-    while True:
-        state = "online" if phone.online else "OFFLINE"
-        try:
-            line = await asyncio.to_thread(input, f"\n{phone.name} ({state}) > ")
-        except EOFError:
-            return
-        command, _, rest = line.strip().partition(" ")
-        if command in ("quit", "exit", "q"):
-            return
-        if command:
-            await prompt.run(command, rest.strip())
+    has_input = sys.stdin is not None and sys.stdin.isatty()
+    with Console().listening() as console:
+        while True:
+            typer.echo(f"\n{phone.name} ({'online' if phone.online else 'OFFLINE'}) > ", nl=False)
+            line = await console.line()
+            if line is None:
+                break
+            has_input = True
+            command, _, rest = line.strip().partition(" ")
+            if command in ("quit", "exit", "q"):
+                return
+            if command:
+                await prompt.run(command, rest.strip())
+        if not has_input and not console.told_to_end:  # as in the background of a shell
+            typer.echo("\nThere is nobody to type here: the web page stays until Ctrl-C.")
+            await console.until_told_to_end()
 
 
 class _Prompt:

@@ -37,7 +37,7 @@ class Scenario:
 
     stack: Stack
     phone: Device
-    laptop: Device
+    second_phone: Device
     bobs_phone: Device
     started_s: float
     _step: int = field(default=0, init=False)
@@ -50,11 +50,13 @@ class Scenario:
         await self._offline_writes_arrive_in_order()
 
     async def _first_sync(self) -> None:
-        self._say("Three devices connect: Alice's phone and laptop, and Bob's phone.")
-        for device in (self.phone, self.laptop, self.bobs_phone):
+        self._say("Three devices connect: two phones of Alice, and Bob's phone.")
+        for device in (self.phone, self.second_phone, self.bobs_phone):
             await device.go_online()
         await self._until(
-            self.laptop.list_names, lambda names: names == ["Getting Started"], "Alice's laptop has her list"
+            self.second_phone.list_names,
+            lambda names: names == ["Getting Started"],
+            "Alice's second phone has her list",
         )
         self._done(f"The first row is on a device {time.monotonic() - self.started_s:.1f} s after the start.")
         await self._until(
@@ -66,8 +68,12 @@ class Scenario:
         self._say("Alice's phone writes to its local SQLite: a new list, Groceries.")
         written_s = time.monotonic()
         await self.phone.add_list("Groceries")
-        await self._until(self.laptop.list_names, lambda names: "Groceries" in names, "the laptop shows Groceries")
-        self._done(f"It is on the laptop {(time.monotonic() - written_s) * 1000:.0f} ms later, by way of Postgres.")
+        await self._until(
+            self.second_phone.list_names, lambda names: "Groceries" in names, "the second phone shows Groceries"
+        )
+        self._done(
+            f"It is on her second phone {(time.monotonic() - written_s) * 1000:.0f} ms later, by way of Postgres."
+        )
 
     async def _bob_sees_nothing_of_it(self) -> None:
         self._say("Bob adds a todo, so that his device has certainly heard of everything before.")
@@ -91,9 +97,9 @@ class Scenario:
         self._say("The phone comes back.")
         await self.phone.go_online()
         await self._until(
-            self.laptop.list_names,
+            self.second_phone.list_names,
             lambda names: set(OFFLINE_LISTS) <= set(names),
-            "the laptop shows the three lists",
+            "the second phone shows the three lists",
         )
         await self._until(self.phone.queue_length, lambda count: count == 0, "the phone's queue is empty")
         rows = await self.stack.postgres_rows(_ALICE_S_OFFLINE_LISTS)
@@ -108,7 +114,7 @@ class Scenario:
             if time.monotonic() > deadline_s:
                 errors = [
                     f"{device.name}: {device.db.current_status}"
-                    for device in (self.phone, self.laptop, self.bobs_phone)
+                    for device in (self.phone, self.second_phone, self.bobs_phone)
                 ]
                 raise StepFailed(f"Not within {STEP_TIMEOUT_S:.0f} s: {what}. Seen: {seen}\n" + "\n".join(errors))
             await asyncio.sleep(POLL_INTERVAL_S)

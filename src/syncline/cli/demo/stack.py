@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-import uvicorn
 import yaml
 
 from syncline.auth.signer import TokenSigner
-from syncline.cli.demo.backend_app import AUDIENCE, make_backend_app
-from syncline.cli.demo.model import SOURCE_SQL, SYNC_CONFIG
+from syncline.backend import SyncBackend
+from syncline.cli.demo.backend_app import AUDIENCE, make_backend_app, open_backend
+from syncline.cli.demo.model import SEED_SQL, SYNC_CONFIG, TABLES_SQL
+from syncline.cli.demo.serving import listen, port_of, serve
 from syncline.embedded import EmbeddedPostgres
 from syncline.embedded.ports import free_port
 from syncline.service import Service, load_config
@@ -23,6 +23,9 @@ from syncline.service import Service, load_config
 __all__ = ["Stack", "running_stack"]
 
 START_TIMEOUT_S = 30.0  # seconds until the first row can be synced
+_EMPTY_SQL = """
+DELETE FROM todos; DELETE FROM lists; DELETE FROM write_conflicts; DELETE FROM powersync_write_results; DELETE FROM syncline_dead_letters;
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,36 +36,46 @@ class Stack:
     service_url: str
     backend_url: str
     folder: Path
+    backend: SyncBackend
 
     async def postgres_rows(self, query: str) -> list[tuple[object, ...]]:
         """Rows of the source, for the narration and its checks."""
         async with await psycopg.AsyncConnection.connect(self.postgres_dsn, autocommit=True) as connection:
             return await (await connection.execute(query.encode())).fetchall()
 
+    async def seed_again(self) -> None:
+        """Make the source what it was at the start, in one transaction."""
+        async with await psycopg.AsyncConnection.connect(self.postgres_dsn) as connection:
+            await connection.execute(_EMPTY_SQL.encode())
+            await connection.execute(SEED_SQL.encode())
+
 
 @contextlib.asynccontextmanager
-async def running_stack(folder: Path) -> AsyncGenerator[Stack]:
-    """Start everything below `folder`, whose configuration files are real ones to look at; stop it at the end."""
+async def running_stack(folder: Path, *, page_origins: frozenset[str] = frozenset()) -> AsyncGenerator[Stack]:
+    """Start everything below `folder`, whose configuration files are real ones to look at; stop it at the end.
+
+    `page_origins` are those of the web page: it may call the backend from a browser.
+    """
     async with contextlib.AsyncExitStack() as closing:
         postgres = EmbeddedPostgres()
         await asyncio.to_thread(postgres.start)
         closing.push_async_callback(asyncio.to_thread, postgres.stop)
         dsn = postgres.dsn()
         async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
-            await connection.execute(SOURCE_SQL.encode())
-        backend_socket, service_port = _listen(), free_port()
-        backend_url = f"http://127.0.0.1:{backend_socket.getsockname()[1]}"
+            await connection.execute((TABLES_SQL + SEED_SQL).encode())
+        backend_socket, service_port = listen(), free_port()
+        backend_url = f"http://127.0.0.1:{port_of(backend_socket)}"
         service_url = f"http://127.0.0.1:{service_port}"
         signer = await asyncio.to_thread(TokenSigner.generate)
-        app = await make_backend_app(dsn, signer=signer, service_url=service_url, closing=closing)
-        await _serve(app, backend_socket, closing)
+        backend = await open_backend(dsn, signer=signer, service_url=service_url, closing=closing)
+        await serve(make_backend_app(backend, page_origins=page_origins), backend_socket, closing)
         config_path = _write_config(folder, dsn=dsn, backend_url=backend_url, port=service_port)
         service = Service(load_config(path=config_path, environment={}, working_directory=folder))
         await service.start()
         closing.push_async_callback(service.stop)
         async with asyncio.timeout(START_TIMEOUT_S):
             await service.wait_until_serving()
-        yield Stack(dsn, service_url, backend_url, folder)
+        yield Stack(dsn, service_url, backend_url, folder, backend)
 
 
 def _write_config(folder: Path, *, dsn: str, backend_url: str, port: int) -> Path:
@@ -77,26 +90,3 @@ def _write_config(folder: Path, *, dsn: str, backend_url: str, port: int) -> Pat
     path = folder / "service.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False))
     return path
-
-
-async def _serve(app: object, listening: socket.socket, closing: contextlib.AsyncExitStack) -> None:
-    """Run the backend in this event loop until the stack is closed."""
-    server = uvicorn.Server(
-        uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=2)  # type: ignore[arg-type]
-    )
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]  # signals belong to the demo
-    serving = asyncio.create_task(server.serve(sockets=[listening]))
-
-    async def stop() -> None:
-        server.should_exit = True
-        await serving
-
-    closing.push_async_callback(stop)
-
-
-def _listen() -> socket.socket:
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    listening.listen(128)
-    listening.setblocking(False)
-    return listening
