@@ -33,6 +33,7 @@ DIFFERENT = {
     "migrate down": (0, "the reference drops its own log of migrations, then misses it"),
     "migrate sideways, on an empty database": (1, "a word that is no direction is refused"),
     "migrate up after that": (0, "nothing was spoiled by the wrong word"),
+    "unknown command": (2, "one command line for service and project; the official one for projects ends so"),
     "start, service config misses storage": (STILL_RUNNING, "without the section, buckets are kept in SQLite"),
 }
 """Titles of recordings that end in another way here, and why."""

@@ -8,6 +8,7 @@ export function makeCommands(sdk, databaseOptions) {
   let credentials; // {endpoint, tokens, fetches}
   let statuses = [];
   let uploads = [];
+  let notes; // of a connector of upload_connectors.mjs: {uploads, decisions, answer}
   const subscriptions = new Map();
   const watches = new Map();
 
@@ -16,7 +17,9 @@ export function makeCommands(sdk, databaseOptions) {
       Object.fromEntries(
         Object.entries(tables).map(([name, columns]) => [
           name,
-          new Table(Object.fromEntries(Object.entries(columns).map(([key, type]) => [key, column[type]]))),
+          new Table(Object.fromEntries(Object.entries(columns).map(([key, type]) => [key, column[type]])), {
+            insertOnly: name === 'syncline_mutations',
+          }),
         ]),
       ),
     );
@@ -93,6 +96,21 @@ export function makeCommands(sdk, databaseOptions) {
         crudUploadThrottleMs: 50,
       });
       return status();
+    },
+    /** Connect with a connector of upload_connectors.mjs. */
+    async connectWith({ connector, ...options }) {
+      const { makeConnector } = await import('./upload_connectors.mjs');
+      notes = { uploads: [], decisions: [], answer: 'retain' };
+      await db.connect(makeConnector(connector, options, notes), {
+        connectionMethod: SyncStreamConnectionMethod[options.transport === 'websocket' ? 'WEB_SOCKET' : 'HTTP'],
+        retryDelayMs: 200,
+        crudUploadThrottleMs: 50,
+      });
+    },
+    /** What the connector has noted; `answer` is what the app says from now on where it is asked to decide. */
+    async notes({ answer }) {
+      if (answer) notes.answer = answer;
+      return notes;
     },
     async firstSync() {
       const startedMs = performance.now();

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from syncline.backend import TablePolicy
+from syncline.backend import MutatorCall, Mutators, TablePolicy
 from syncline.testing.postgres import PostgresServer, ScratchDatabase
 from syncline.testing.service_process import ServiceProcess
 from tests.support.backend_server import running_backend
@@ -62,6 +62,7 @@ streams:
       AND list_id IN (SELECT id FROM lists WHERE owner_id = auth.user_id())
 """
 TABLES = {
+    "syncline_mutations": {"name": "text", "args": "text"},
     "lists": {"name": "text", "owner_id": "text"},
     "todos": {"description": "text", "list_id": "text"},
     "notes": {"text": "text", "channel": "text", "tag": "text"},
@@ -108,6 +109,20 @@ class SyncStack:
         return [{"id": key, "name": name, "owner_id": owner_id} for key, name, owner_id in rows]
 
 
+def _mutators() -> Mutators:
+    mutators = Mutators()
+
+    @mutators.register("sign_list")
+    async def sign_list(call: MutatorCall, args: dict[str, Any]) -> None:
+        """Adds a sign to a name: a second run would show."""
+        await call.connection.execute(
+            "UPDATE lists SET name = name || %s WHERE id = %s AND owner_id = %s",
+            (args["sign"], args["id"], call.user_id),
+        )
+
+    return mutators
+
+
 @contextlib.contextmanager
 def running_stack(server: PostgresServer, folder: Path) -> Generator[SyncStack]:
     """Start all of it in `folder`."""
@@ -120,7 +135,9 @@ def running_stack(server: PostgresServer, folder: Path) -> Generator[SyncStack]:
         service.start(timeout_s=START_TIMEOUT_S)
         try:
             tables = {"lists": TablePolicy(owner="owner_id"), "todos": TablePolicy(owner=None)}
-            with running_backend(source.dsn, service_url=service.base_url, tables=tables) as backend_url:
+            with running_backend(
+                source.dsn, service_url=service.base_url, tables=tables, mutators=_mutators()
+            ) as backend_url:
                 yield SyncStack(source, service, backend_url)
         finally:
             service.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -16,6 +17,7 @@ import yaml
 from syncline.testing.postgres import PostgresServer
 from syncline.testing.service_process import ServiceProcess
 from tests.interop.official import install_official_packages, node_program
+from tests.support.command_line import run_command_line
 
 ADMIN = "an-admin-token"
 CLI_SECONDS_MAX = 60
@@ -109,6 +111,21 @@ def test_validate_finds_what_is_wrong_with_its_place(cli: Cli, tmp_path: Path) -
     assert refused.returncode == 1
     failed = [test for test in json.loads(refused.stdout)["tests"] if not test["passed"]]
     assert [test["id"] for test in failed] == ["sync-config"]
+
+
+@pytest.mark.requirement(193, 195)
+def test_a_project_of_ours_is_one_of_theirs(cli: Cli, service: ServiceProcess, tmp_path: Path) -> None:
+    """What our `init`, `docker configure` and `link` have written is read by the official commands."""
+    folder = tmp_path / "project"
+    shutil.rmtree(folder / "powersync")
+    assert run_command_line(folder, "init").code == 0
+    assert run_command_line(folder, "docker", "configure", "--storage", "postgres").code == 0
+    assert run_command_line(folder, "link", "self-hosted", "--api-url", service.base_url).code == 0
+    (folder / "powersync" / "sync-config.yaml").write_text(SYNC_CONFIG)
+    checked = cli("validate", "--output", "json")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    shown = cli("status", "--output", "json")
+    assert json.loads(shown.stdout)["connections"][0]["connected"] is True
 
 
 @pytest.mark.requirement(199)

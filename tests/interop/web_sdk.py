@@ -17,25 +17,15 @@ from types import TracebackType
 import pytest
 from aiohttp import WSMsgType, web
 
+from syncline.cli.demo.web_sdk import IMPORTS, WEB_PACKAGES
 from tests.interop.official import install_official_packages
 from tests.interop.official_sdk import OfficialSdk
 
 __all__ = ["WebSdk"]
 
-WEB_PACKAGES = ("@powersync/web@2.4.0", "@powersync/common@2.3.0")
 PAGE_TIMEOUT_S = 60.0  # seconds from the browser's start to the page's first word
 MESSAGE_BYTES_MAX = 64 * 1024 * 1024  # one answer: 20,000 rows are 4 MB
 LOG_LINES_MAX = 100  # of the page and of the browser, for the message of a failure
-# Where the browser finds each module that the SDK imports by name: with this, no bundler is needed.
-IMPORTS = {
-    "@powersync/web": "/packages/@powersync/web/lib/index.js",
-    "@powersync/common": "/packages/@powersync/common/lib/index.js",
-    "@powersync/shared-internals": "/packages/@powersync/shared-internals/lib/index.js",
-    "@powersync/shared-internals/websockets": "/packages/@powersync/shared-internals/dist/websockets.mjs",
-    "@journeyapps/wa-sqlite": "/packages/@journeyapps/wa-sqlite/src/sqlite-api.js",
-    "@journeyapps/wa-sqlite/": "/packages/@journeyapps/wa-sqlite/",
-    "comlink": "/packages/comlink/dist/esm/comlink.mjs",
-}
 PAGE = f"""<!doctype html><meta charset="utf-8"><title>Official web SDK</title><link rel="icon" href="data:,">
 <script type="importmap">{json.dumps({"imports": IMPORTS})}</script>
 <script type="module" src="/sdk_web.mjs"></script>
