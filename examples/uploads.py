@@ -14,7 +14,7 @@ def warn(transaction: CrudTransaction, refusal: Refusal) -> None:
 
 
 async def main() -> None:
-    policy = UploadPolicy(on_rejected=warn)
+    policy = UploadPolicy(on_rejected=warn, backend_keeps_refusals=False)  # the app keeps them itself
     connector = HttpConnector(os.environ["BACKEND_URL"], user_id=os.environ["USER_ID"], policy=policy)
     async with SyncDatabase("uploads.db", schema=SCHEMA) as db:
         await db.execute(ADD, [""])  # the table has CHECK (name <> ''), which the device does not know

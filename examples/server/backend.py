@@ -17,7 +17,7 @@ def make_backend(dsn: str, secret: str, *, service_url: str) -> SyncBackend:
     """Takes writes of users to their own rows; the owner comes from the token, never from the device."""
     signer = TokenSigner.from_secret(urlsafe_b64decode(f"{secret}="), kid="examples")
     auth = BackendAuth(signer, audience="examples", service_url=service_url, lifetime_s=3600)
-    tables = {name: TablePolicy(owner="owner_id") for name in ("lists", "todos", "notes")}
+    tables = {name: TablePolicy(owner="owner_id") for name in ("lists", "todos", "notes", "readings")}
     return SyncBackend(persister=PostgresPersister(dsn), auth=auth, tables=tables)
 
 

@@ -24,6 +24,14 @@ CREATE TABLE history (
   event text NOT NULL,
   owner_id text NOT NULL
 );
+CREATE TABLE readings (  -- comes from gateways, and goes to no device: it is not published
+  id uuid PRIMARY KEY,
+  sensor text NOT NULL,
+  value double precision NOT NULL,
+  batch integer NOT NULL,
+  measured_at timestamptz NOT NULL,
+  owner_id text NOT NULL
+);
 CREATE PUBLICATION powersync FOR TABLE lists, todos, notes, history;
 
 INSERT INTO lists VALUES (gen_random_uuid(), 'Getting started', 'alice');

@@ -1,0 +1,1 @@
+"""The app: lists and todos of users, which their devices have too."""
