@@ -6,19 +6,21 @@ import dataclasses
 import enum
 import importlib.util
 import inspect
+import os
 import pkgutil
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import syncline.client
 
-__all__ = ["client_page"]
+__all__ = ["client_page", "entry", "limits"]
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "The database": ("SyncDatabase", "get_database", "reset_database", "Row", "Watch", "Diff", "Updated", "latest", "Superseded"),
-    "Schema": ("Schema", "Table", "Column", "RawTable", "RawStatement", "lint_schema", "new_id", "new_time_ordered_id"),
+    "Schema": ("Schema", "Table", "Column", "RawTable", "RawStatement", "lint_schema", "SchemaDrift", "new_id", "new_time_ordered_id"),
     "Status": (
         "SyncStatus", "SyncState", "BlockedBy", "Role", "Stalled", "StreamStatus", "StreamProgress", "PriorityStatus", "Progress",
         "CheckpointRequest",
@@ -30,6 +32,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "Uploads": (
         "CrudTransaction", "CrudEntry", "UpdateType", "UploadQueueStats", "UploadPolicy", "Exponential", "Fixed", "DeadLetter",
+        "Mutators", "mutations_table", "ThreadTransaction", "rejections_table", "watch_rejections", "Rejection", "RejectedOperation",
         "WriteApiUploader", "RestPerEntryUploader", "TransactionsUploader", "TableBatchUploader", "OperationsUploader",
         "TransactionUploader", "RequestTimeouts", "Answer",
     ),
@@ -55,16 +58,17 @@ def client_page() -> str:
     for title, names in GROUPS.items():
         lines.append(f"## {title}\n")
         for name in names:
-            lines += _entry(name, getattr(syncline.client, name))
+            lines += entry(name, getattr(syncline.client, name))
     others = sorted(set(syncline.client.__all__) - {name for names in GROUPS.values() for name in names})
     lines.append("## Other names\n")
     for name in others:
-        lines += _entry(name, getattr(syncline.client, name))
-    lines += ["## Limits\n", "| Limit | Value | |", "|---|---|---|", *_limits()]
+        lines += entry(name, getattr(syncline.client, name))
+    lines += ["## Limits\n", "| Limit | Value | |", "|---|---|---|", *limits(syncline.client)]
     return "\n".join(lines) + "\n"
 
 
-def _entry(name: str, thing: Any) -> list[str]:
+def entry(name: str, thing: Any) -> list[str]:
+    """The section of one public name: signature, docstring, members."""
     lines = [f"### `{name}`\n"]
     if inspect.isfunction(thing) or (inspect.isclass(thing) and _has_parameters(thing)):
         lines.append(f"```python\n{name}{_signature(thing)}\n```\n")
@@ -90,12 +94,23 @@ def _signature(thing: Callable[..., Any]) -> str:
         signature = inspect.signature(thing)
     except ValueError:
         return "(…)"
-    parameters = [p for p in signature.parameters.values() if p.name != "self"]
+    parameters = [
+        p.replace(default=_Environment()) if p.default is os.environ else p
+        for p in signature.parameters.values()
+        if p.name != "self"
+    ]
     if inspect.isclass(thing):
         signature = signature.replace(return_annotation=inspect.Signature.empty)
     text = str(signature.replace(parameters=parameters)).replace("'", "")
     text = re.sub(r" at 0x[0-9a-f]+", "", text)
     return text if len(text) <= 120 else _one_a_line(text)
+
+
+class _Environment:
+    """Stands for `os.environ` as a default: its own text would be all that is in it."""
+
+    def __repr__(self) -> str:
+        return "os.environ"
 
 
 def _one_a_line(text: str) -> str:
@@ -165,15 +180,14 @@ def _text(document: str) -> str:
     return "\n".join([*out, "```"] if code else out)
 
 
-def _limits() -> Iterator[str]:
-    """Named limits of the client's modules, with the comment that stands behind each."""
-    for module in sorted(
-        pkgutil.walk_packages(syncline.client.__path__, "syncline.client."), key=lambda info: info.name
-    ):
+def limits(package: ModuleType) -> Iterator[str]:
+    """Named limits of a package's modules, with the comment that stands behind each."""
+    prefix = f"{package.__name__}."
+    for module in sorted(pkgutil.walk_packages(package.__path__, prefix), key=lambda info: info.name):
         spec = importlib.util.find_spec(module.name)
         if spec is None or spec.origin is None:
             continue
         source = Path(spec.origin).read_text("utf-8")
         pattern = r"^([A-Z][A-Z0-9_]*_(?:S|MS|US|MAX|KIB|BYTES|DAYS)) = \(?\s*([^#\n]+?)\s*(?:#\s*(.*?))?\n"
         for name, value, comment in re.findall(pattern, source, re.MULTILINE):
-            yield f"| `{name}` ({module.name.removeprefix('syncline.client.')}) | `{value}` | {_cell(comment)} |"
+            yield f"| `{name}` ({module.name.removeprefix(prefix)}) | `{value}` | {_cell(comment)} |"

@@ -53,7 +53,7 @@ def test_each_bad_token_gets_its_code(service: ServiceProcess) -> None:
     assert service.running
 
 
-@pytest.mark.requirement(107, missing="doctor")
+@pytest.mark.requirement(107)
 async def test_a_client_with_the_wrong_audience_is_told_the_code(service: ServiceProcess, tmp_path: Path) -> None:
     async with SyncDatabase(tmp_path / "client.db", schema=SCHEMA) as db:
         await db.connect(TokenOnly(service.base_url, token("u1", audience="nope")))
