@@ -7,7 +7,7 @@ ARGS ?=
 WORKERS ?= 2
 POSTGRES_VERSIONS ?= 14 15 16 17 18
 
-.PHONY: setup check test browser soak demo bench docs requirements lint types imports unit clean
+.PHONY: setup check test browser mariadb soak demo bench docs requirements lint types imports unit clean
 
 setup: $(READY)  ## create .venv and install everything from the lock file
 	@echo "Ready. Next: make demo   (then make test)"
@@ -34,10 +34,13 @@ unit: $(READY)
 	$(BIN)/pytest -q tests/unit tests/architecture
 
 test: check  ## everything: real Postgres, real sockets, the official client; two tests at a time, for most of them wait
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --ignore=tests/unit --ignore=tests/architecture
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore=tests/unit --ignore=tests/architecture
 
 browser:  ## Chromium for the tests of the official web SDK (Debian, as root); where there is none, they are skipped
 	@command -v chromium >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; }
+
+mariadb:  ## a MariaDB server for the tests of the MySQL persister (Debian, as root; programs only, no service); else they are skipped
+	@PATH="$$PATH:/usr/sbin" command -v mariadbd >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends mariadb-server-core >/dev/null; }
 
 soak: $(READY)  ## the long property and fault runs, whole, and every supported Postgres version
 	HYPOTHESIS_PROFILE=deep SYNCLINE_SOAK=1 $(BIN)/pytest -q --timeout=3600 $(ARGS)
@@ -47,7 +50,7 @@ soak: $(READY)  ## the long property and fault runs, whole, and every supported 
 	  SYNCLINE_POSTGRES_BIN=$$programs $(BIN)/pytest -q --timeout=3600 tests/integration tests/conformance tests/acceptance || exit 1; \
 	done
 
-demo: $(READY)  ## Postgres, service, backend and three devices; ARGS=--check plays the scenario by itself
+demo: $(READY)  ## Postgres, service, backend, three devices and a web page; ARGS=--check plays the scenario by itself
 	$(BIN)/syncline demo $(ARGS)
 
 bench: $(READY)  ## our figure, the wall measured in the same run, and the ratio

@@ -7,6 +7,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 from syncline.embedded.binaries import VARIABLE
@@ -17,6 +18,15 @@ asyncio.set_event_loop(None)
 settings.register_profile("quick", max_examples=50, deadline=None, print_blob=True)
 settings.register_profile("deep", max_examples=2000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+# Few tests that take minutes: begun last, one process would work on them while the other has nothing left to do.
+_LONG_ONES_FIRST = ("tests/simulation/", "tests/properties/", "tests/interop/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the folders of long tests first; within them, and among the others, the order stays."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONG_ONES_FIRST))
 
 
 def pytest_report_header() -> str:

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -26,8 +27,15 @@ _FROM_ANY_PAGE = Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=[
 
 
 @contextlib.contextmanager
-def running_backend(dsn: str, *, service_url: str, tables: dict[str, TablePolicy]) -> Generator[str]:
-    """Serve uploads into `dsn`; gives the base URL. Tokens are those of `service_process.token`."""
+def running_backend(
+    dsn: str,
+    *,
+    service_url: str,
+    tables: dict[str, TablePolicy],
+    middleware: Sequence[Middleware] = (_FROM_ANY_PAGE,),
+    **options: Any,
+) -> Generator[str]:
+    """Serve uploads into `dsn`; gives the base URL. Tokens are those of `service_process.token`. `options` go to SyncBackend."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     listening.listen()  # whoever comes before the server has begun waits, and is not refused
@@ -38,9 +46,9 @@ def running_backend(dsn: str, *, service_url: str, tables: dict[str, TablePolicy
     async def serve() -> None:
         signer = TokenSigner.from_secret(SECRET, kid=KEY_ID)
         auth = BackendAuth(signer, audience=AUDIENCE, service_url=service_url)
-        backend = SyncBackend(persister=PostgresPersister(dsn), auth=auth, tables=tables)
+        backend = SyncBackend(persister=PostgresPersister(dsn), auth=auth, tables=tables, **options)
         await backend.open()
-        app = Starlette(routes=backend_routes(backend, current_user=development_login()), middleware=[_FROM_ANY_PAGE])
+        app = Starlette(routes=backend_routes(backend, current_user=development_login()), middleware=middleware)
         server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, ws="none"))
         stopping.append((asyncio.get_running_loop(), server))
         ready.set()
