@@ -194,7 +194,7 @@ _CHECKS: dict[str, Callable[[str], Iterator[str]]] = {
 def main() -> int:
     """Print what is wrong; 1 where something is."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folder", type=Path, nargs="?", default=ROOT / "skills/syncline")
+    parser.add_argument("folder", type=Path, nargs="?", default=ROOT / "src/syncline/cli/skill")
     folder: Path = parser.parse_args().folder
     found = problems_of(folder, name=folder.name)
     print("\n".join(found) or f"{folder}: {len(list(folder.rglob('*.md*')))} files, nothing is wrong.")

@@ -14,7 +14,7 @@ from tools.validate_skill import problems_of
 from syncline.service.config import load_config
 
 ROOT = Path(__file__).parents[2]
-SKILL = ROOT / "skills/syncline"
+SKILL = ROOT / "src/syncline/cli/skill"
 
 
 @pytest.mark.requirement(205)
