@@ -19,6 +19,7 @@ from syncline.client.core.status import time_of
 from syncline.client.crud import CrudEntry
 from syncline.client.local.connection import write_transaction
 from syncline.client.local.crud_queue import TARGET_DIRTY, CrudQueue
+from syncline.client.local.gate import FORGET_SEEN
 from syncline.client.threads import ReaderPool, Writer
 from syncline.errors import ClientError, Retry
 
@@ -270,9 +271,7 @@ def _requeue(connection: apsw.Connection, letter_id: int) -> bool:
     )
     CrudQueue(connection).set_target(TARGET_DIRTY)
     # As with every local write: what was seen before says nothing about this one.
-    connection.execute(
-        "DELETE FROM ps_kv WHERE key IN ('last_seen_checkpoint_request_id', 'last_applied_checkpoint_request_id')"
-    )
+    connection.execute(FORGET_SEEN)
     return _delete(connection, letter_id)
 
 

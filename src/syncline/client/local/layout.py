@@ -11,6 +11,7 @@ from syncline.client.local.clearing import clear
 from syncline.client.local.connection import write_transaction
 from syncline.client.local.crud_queue import TARGET_DIRTY, CrudQueue
 from syncline.client.local.data_tables import LOCAL_PREFIX, SYNCED_PREFIX, data_tables
+from syncline.client.local.gate import FORGET_SEEN
 from syncline.client.local.local_connection import LocalConnection
 from syncline.client.local.migrations import FileVersionUnsupported, migrate
 from syncline.client.local.raw_capture import reconcile_capture
@@ -68,9 +69,7 @@ def renew_client_id(connection: apsw.Connection) -> str:
     requested.
     """
     renewed = str(uuid4())
-    connection.execute(
-        "DELETE FROM ps_kv WHERE key IN ('last_seen_checkpoint_request_id', 'last_applied_checkpoint_request_id')"
-    )
+    connection.execute(FORGET_SEEN)
     connection.execute("INSERT OR REPLACE INTO ps_kv(key, value) VALUES ('client_id', ?)", (renewed,))
     CrudQueue(connection).set_target(TARGET_DIRTY)
     return renewed

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from syncline.client.local.gate import DIRTY, TRANSACTION_ID
+from syncline.client.local.gate import DIRTY, FORGET_SEEN, TRANSACTION_ID
 from syncline.client.local.sql_text import (
     chunked,
     json_literal,
@@ -174,8 +174,7 @@ def _capture(table: Table, op: str, row: str, extra: str, *, where: str = "") ->
         f"INSERT OR IGNORE INTO ps_updated_rows(row_type, row_id) SELECT {quote_text(table.name)}, {row}.id{where}",
         f"INSERT INTO ps_kv(key, value) SELECT 'target_checkpoint_request_id', {DIRTY}{condition}"
         " ON CONFLICT(key) DO UPDATE SET value = excluded.value WHERE value IS NOT excluded.value",
-        "DELETE FROM ps_kv WHERE key IN ('last_seen_checkpoint_request_id', 'last_applied_checkpoint_request_id')"
-        + more,
+        FORGET_SEEN + more,
     ]
 
 
