@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 
 import apsw
 
@@ -23,6 +23,14 @@ from syncline.errors import RemoteProtocolError
 from syncline.protocol.lines import decode_line
 
 __all__ = ["SyncEngine"]
+
+
+def _nothing() -> list[bytes] | None:
+    """No lines have come meanwhile."""
+
+
+def _closes(edge: list[do.EdgeInstruction]) -> bool:
+    return any(isinstance(instruction, do.CloseStream) for instruction in edge)
 
 
 class SyncEngine:
@@ -69,28 +77,40 @@ class SyncEngine:
             )
         return self.receive(started)
 
-    def lines(self, texts: list[bytes]) -> list[do.EdgeInstruction]:
+    def lines(
+        self, texts: list[bytes], following: Callable[[], list[bytes] | None] = _nothing
+    ) -> list[do.EdgeInstruction]:
         """Take lines as they came, up to the one that ends the iteration; several are stored in one transaction.
 
-        `texts` is used up. Raises RemoteProtocolError for an unreadable one, after what came before it was stored.
+        `following` gives lines that have come meanwhile, for the same transaction; None ends it. The lists are used up. Raises
+        RemoteProtocolError for an unreadable line, after what came before it was stored.
         """
         # Lines of a stream with an older id must not count: their write checkpoints are numbers of that id.
         edge = self.follow_client_id()
+        if len(texts) == 1:
+            texts += following() or ()
+        if len(texts) == 1:
+            return edge + self._line(texts.pop())
         failure: RemoteProtocolError | None = None
-        with write_transaction(self._connection, local_writes=False) if len(texts) > 1 else contextlib.nullcontext():
-            texts.reverse()
-            while texts:
-                text = texts.pop()  # and out of memory with it: a first download brings megabytes at a time
-                try:
-                    edge += self.receive(ev.LineReceived(decode_line(text), len(text)))
-                except RemoteProtocolError as exc:
-                    failure = exc
-                    break
-                if any(isinstance(instruction, do.CloseStream) for instruction in edge):
-                    break
+        with self._transaction():
+            portion: list[bytes] | None = texts
+            while portion is not None and failure is None:
+                portion.reverse()
+                while portion and not _closes(edge):
+                    try:
+                        edge += self._line(
+                            portion.pop()
+                        )  # and out of memory with it: a first download brings megabytes at a time
+                    except RemoteProtocolError as exc:
+                        failure = exc
+                        break
+                portion = None if _closes(edge) else following()
         if failure is not None:
             raise failure
         return edge
+
+    def _line(self, text: bytes) -> list[do.EdgeInstruction]:
+        return self.receive(ev.LineReceived(decode_line(text), len(text)))
 
     def follow_client_id(self) -> list[do.EdgeInstruction]:
         """Where the device has taken a new client id: end the stream that was opened with the old one."""
@@ -117,7 +137,7 @@ class SyncEngine:
         waiting = deque(instructions)
         stores = any(isinstance(instruction, do.StoreInstruction) for instruction in instructions)
         begins = stores and not self._connection.in_transaction  # `lines` has begun one for several lines
-        with write_transaction(self._connection, local_writes=False) if begins else contextlib.nullcontext():
+        with self._transaction() if begins else contextlib.nullcontext():
             while waiting:
                 instruction = waiting.popleft()
                 if isinstance(instruction, do.StoreInstruction):
@@ -127,6 +147,11 @@ class SyncEngine:
                 else:
                     edge.append(instruction)
         return edge
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Generator[None]:
+        with write_transaction(self._connection, local_writes=False), self._buckets.gathering():
+            yield
 
     def _noticed(self, event: ev.Event) -> list[do.LogWarning]:
         """What a complete checkpoint has written beside the schema."""

@@ -16,6 +16,7 @@ from syncline.client.core import instructions as do
 from syncline.client.core.stalls import Stalled, Wait
 from syncline.client.credentials import CredentialCache
 from syncline.client.errors import ConnectionFailed
+from syncline.client.portions import Portions, lines_for_one_transaction
 from syncline.client.stall_watch import StallWatch
 from syncline.client.status_board import StatusSink
 from syncline.client.sync_engine import SyncEngine
@@ -23,9 +24,19 @@ from syncline.client.threads import Writer
 from syncline.client.transport.base import Transport
 from syncline.protocol.requests import StreamRequest
 
-__all__ = ["CHECKPOINT_IDLE_TIMEOUT_S", "KEEPALIVE_S", "LATE_LINE_S", "STREAM_PORTIONS_MAX", "SyncLoop"]
+__all__ = [
+    "CHECKPOINT_IDLE_TIMEOUT_S",
+    "KEEPALIVE_S",
+    "LATE_LINE_S",
+    "STREAM_PORTIONS_MAX",
+    "TRANSACTION_MAX_S",
+    "SyncLoop",
+]
 
 STREAM_PORTIONS_MAX = 16  # portions of lines that wait for the writer thread; then the socket waits
+TRANSACTION_MAX_S = (
+    0.5  # seconds that lines are stored in one transaction while more come: each commit writes many pages anew
+)
 CHECKPOINT_IDLE_TIMEOUT_S = 60.0  # seconds of a checkpoint in which no operation comes; then it is asked for anew
 KEEPALIVE_S = 20.0  # seconds between two looks at subscriptions and queue where the transport brings no keepalive lines
 LATE_LINE_S = 22.0  # seconds without a line after which a stream that should bring one is not trusted when the network has changed
@@ -34,8 +45,8 @@ _log = logging.getLogger(__name__)
 
 _Edge = list[do.EdgeInstruction]
 _Step = Callable[[SyncEngine], _Edge]
-_Portion = list[bytes] | _Step
-"""What the stream brings: lines, or news of the stream itself."""
+_Arriving = Portions[_Step]
+"""What the stream brings: lines, and news of the stream itself."""
 
 
 class SyncLoop:
@@ -127,7 +138,7 @@ class SyncLoop:
 
     async def _follow(self, engine: SyncEngine, request: StreamRequest) -> None:
         """Take commands and portions of the stream, whichever comes, until the machine closes the iteration."""
-        portions: asyncio.Queue[_Portion] = asyncio.Queue(STREAM_PORTIONS_MAX)
+        portions = _Arriving(STREAM_PORTIONS_MAX)
         reader = asyncio.create_task(self._read(request, portions))
         portion = asyncio.create_task(portions.get())
         command = asyncio.create_task(self._commands.get())
@@ -141,7 +152,7 @@ class SyncLoop:
                     await self._obey(engine, command.result())
                     command = asyncio.create_task(self._commands.get())
                 elif portion in done:
-                    await self._handle(engine, _step(portion.result(), portions))
+                    await self._handle(engine, self._step(portion.result(), portions))
                     portion = asyncio.create_task(portions.get())
                 else:
                     await self._look_at_the_clock(engine)
@@ -151,6 +162,13 @@ class SyncLoop:
             await asyncio.gather(reader, portion, command, return_exceptions=True)
             if command.done() and not command.cancelled():
                 self._commands.put_nowait(command.result())  # it came at the last moment
+
+    def _step(self, portion: list[bytes] | _Step, portions: _Arriving) -> _Step:
+        """What the engine has to do next. Lines that arrive meanwhile go along: they are stored in one transaction."""
+        if callable(portion):
+            return portion
+        following = lines_for_one_transaction(portions, self._writer)
+        return lambda engine: engine.lines(portion, following)
 
     def _patience_s(self) -> float:
         """Seconds until `_look_at_the_clock` may have something to do."""
@@ -167,7 +185,7 @@ class SyncLoop:
         if not self._transport.keepalive_lines and self._status.current.connected:
             await self._handle(engine, lambda engine: engine.receive(ev.TimePassed()))
 
-    async def _read(self, request: StreamRequest, portions: asyncio.Queue[_Portion]) -> None:
+    async def _read(self, request: StreamRequest, portions: _Arriving) -> None:
         """Open the stream and queue what it brings, its end included."""
         try:
             async with self._stalls.during(Wait.CREDENTIALS):
@@ -247,25 +265,6 @@ class SyncLoop:
             _log.warning("New credentials could not be fetched: %s", exc, extra={"event": "credentials_failed"})
             event = ev.TokenPrefetchFailed()
         self._commands.put_nowait(lambda engine: engine.receive(event))
-
-
-def _step(portion: _Portion, waiting: asyncio.Queue[_Portion]) -> _Step:
-    """What the engine has to do next. Lines that have arrived meanwhile go along: they are stored in one transaction."""
-    if callable(portion):
-        return portion
-    texts = portion
-    while not waiting.empty():
-        following = waiting.get_nowait()
-        if callable(following):
-            return lambda engine: _then(engine, engine.lines(texts), following)
-        texts += following
-    return lambda engine: engine.lines(texts)
-
-
-def _then(engine: SyncEngine, edge: _Edge, following: _Step) -> _Edge:
-    """Go on, unless the lines have closed the iteration: news of its stream are nobody's then."""
-    closed = any(isinstance(instruction, do.CloseStream) for instruction in edge)
-    return edge if closed else edge + following(engine)
 
 
 def _now_s() -> float:

@@ -110,6 +110,7 @@ class Writer:
         self._thread = ConnectionThread(opener, name="syncline-writer")
         self._lock = asyncio.Lock()
         self._after_call = after_call
+        self._asking = 0
 
     @contextlib.asynccontextmanager
     async def lease(self, *, timeout_s: float | None = None) -> AsyncGenerator[WriteLease]:
@@ -119,8 +120,12 @@ class Writer:
         held = _held.get()
         if held is not None and held[0] is self and held[1].open:
             raise _nested()
-        async with asyncio.timeout(timeout_s):
-            await self._lock.acquire()
+        self._asking += 1
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._lock.acquire()
+        finally:
+            self._asking -= 1
         lease = WriteLease(self._lock, asyncio.current_task())
         _held.set((self, lease))
         try:
@@ -150,6 +155,11 @@ class Writer:
         """Take the lease, run one function that leaves no transaction open, give it back."""
         async with self.lease():
             return await self.run(function, interruptible=interruptible)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody waits for the lease. Can be asked in any thread, by a holder that has not much longer to hold it."""
+        return self._asking > 0
 
     @property
     def is_current_thread(self) -> bool:

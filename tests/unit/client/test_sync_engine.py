@@ -69,6 +69,25 @@ def test_lines_that_arrive_together_are_one_transaction_and_end_in_a_visible_che
     assert only(edge, do.PublishStatus)[-1].status.caught_up
 
 
+def test_lines_that_arrive_meanwhile_go_into_the_same_transaction(world: World) -> None:
+    world.engine.start()
+    commits: list[bool] = []
+    world.connection.set_commit_hook(lambda: bool(commits.append(True)))
+    arriving = [[json.dumps(data("1#a[]", OPS)).encode()], [], [json.dumps(complete(2)).encode()]]
+    edge = world.engine.lines([json.dumps(OPENING).encode()], lambda: arriving.pop(0) if arriving else None)
+    assert len(commits) == 1
+    assert world.count("lists") == 2
+    assert only(edge, do.PublishStatus)[-1].status.caught_up
+
+
+def test_nothing_is_asked_for_behind_the_end_of_an_iteration(world: World) -> None:
+    world.engine.start()
+    arriving = [[json.dumps({"token_expires_in": 0}).encode()], [json.dumps(data("1#a[]", OPS)).encode()]]
+    edge = world.engine.lines([json.dumps(OPENING).encode()], lambda: arriving.pop(0))
+    assert only(edge, do.CloseStream)[0].reconnect_now
+    assert len(arriving) == 1
+
+
 def test_what_came_before_an_unreadable_line_is_stored(world: World) -> None:
     world.engine.start()
     with pytest.raises(RemoteProtocolError):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain
+from operator import itemgetter
 
 import apsw
 import orjson
@@ -13,11 +14,15 @@ from syncline.errors import RemoteProtocolError
 from syncline.protocol.lines import DataBatch, OplogEntry
 from syncline.protocol.ops import OpType, to_signed32, to_unsigned32
 
-__all__ = ["FRESH_KEYS_MAX", "BucketWriter"]
+__all__ = ["FRESH_KEYS_MAX", "GATHERED_ROWS_MAX", "BucketWriter"]
 
 FRESH_KEYS_MAX = (
     250_000  # keys remembered over all buckets that fill for the first time, about 80 bytes each (their hashes)
 )
+GATHERED_ROWS_MAX = (
+    10_000  # operations that wait to be inserted in the order of their keys: sorting them takes milliseconds
+)
+GATHERED_BYTES_MAX = 8 * 1024 * 1024  # characters of their data
 
 _INSERT = "INSERT INTO ps_oplog(bucket, op_id, row_type, row_id, key, data, hash) VALUES (?, ?, ?, ?, ?, ?, ?)"
 # CROSS JOIN keeps the keys outside, so that each is one look-up in ps_oplog_key.
@@ -35,6 +40,7 @@ WHERE id = ? RETURNING last_op, downloaded_size
 _UPDATED = "INSERT OR IGNORE INTO ps_updated_rows(row_type, row_id) VALUES (?, ?)"
 
 _OplogRow = tuple[int, int, str | None, str | None, str | None, str | None, int]
+_key_of = itemgetter(4)
 
 
 @dataclass(slots=True)
@@ -69,13 +75,40 @@ class BucketWriter:
     writer of the file, the look-ups come back.
     """
 
-    __slots__ = ("_connection", "_fresh", "_fresh_count", "_fresh_keys_max")
+    __slots__ = ("_connection", "_fresh", "_fresh_count", "_fresh_keys_max", "_gathered", "_gathered_bytes", "_gathers")
 
     def __init__(self, connection: apsw.Connection, *, fresh_keys_max: int = FRESH_KEYS_MAX) -> None:
         self._connection = connection
+        self._gathers = False
+        self._gathered: list[_OplogRow] = []
+        self._gathered_bytes = 0
         self._fresh: dict[int, _FreshKeys] = {}
         self._fresh_count = 0
         self._fresh_keys_max = fresh_keys_max
+
+    @contextmanager
+    def gathering(self) -> Generator[None]:
+        """Hold operations back inside, and insert many of them at a time in the order of their keys; all are inserted at the end.
+
+        Two of the three indexes of `ps_oplog` are then filled from one side to the other, many entries to a page, and each page
+        is written once: half of the time of a first download. After an exception what waits is forgotten, and so must the transaction be.
+        """
+        self._gathers = True
+        try:
+            yield
+            self.write_gathered()
+        finally:
+            self._gathers = False
+            self._gathered.clear()
+            self._gathered_bytes = 0
+
+    def write_gathered(self) -> None:
+        """Insert what waits: before anything that reads `ps_oplog`."""
+        if self._gathered:
+            self._gathered.sort(key=_key_of)
+            self._connection.executemany(_INSERT, self._gathered)
+            self._gathered.clear()
+            self._gathered_bytes = 0
 
     def store(self, batch: DataBatch, line_bytes: int) -> None:
         """Store the operations of one line, in the caller's write transaction."""
@@ -107,6 +140,7 @@ class BucketWriter:
 
     def forget_rows(self, bucket: int) -> None:
         """Delete all operations of a bucket and mark their rows for the next apply."""
+        self.write_gathered()
         self._connection.execute(
             "INSERT OR IGNORE INTO ps_updated_rows(row_type, row_id) SELECT row_type, row_id FROM ps_oplog WHERE bucket = ?",
             (bucket,),
@@ -152,13 +186,25 @@ class BucketWriter:
         superseded = segment.superseding
         keys = self._maybe_stored(bucket, segment.touched or segment.live)
         if keys:
+            self.write_gathered()
             for key, checksum in self._connection.execute(_SUPERSEDE, (orjson.dumps(keys).decode(), bucket)).fetchall():
                 superseded.add(str(key))
                 segment.add += int(str(checksum))
                 segment.put -= int(str(checksum))
         if not never_applied and superseded:
             self._connection.executemany(_UPDATED, [row for key, row in segment.removed.items() if key in superseded])
-        self._connection.executemany(_INSERT, chain(segment.live.values(), segment.keyless))
+        if segment.keyless:
+            self._connection.executemany(_INSERT, segment.keyless)
+        self._insert(segment.live.values())
+
+    def _insert(self, rows: Collection[_OplogRow]) -> None:
+        if not self._gathers:
+            self._connection.executemany(_INSERT, rows)
+            return
+        self._gathered.extend(rows)
+        self._gathered_bytes += sum(len(row[5] or "") for row in rows)
+        if len(self._gathered) >= GATHERED_ROWS_MAX or self._gathered_bytes >= GATHERED_BYTES_MAX:
+            self.write_gathered()
 
     def _maybe_stored(self, bucket: int, keys: Collection[str]) -> list[str]:
         """Which of these keys can have a row in `ps_oplog`."""

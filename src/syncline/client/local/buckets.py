@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import apsw
@@ -92,6 +93,10 @@ class BucketStore:
         """
         self._writer.store(batch, line_bytes)
 
+    def gathering(self) -> AbstractContextManager[None]:
+        """Inside, `store` may hold operations back until the end; everything else of this object knows of them."""
+        return self._writer.gathering()
+
     def delete_buckets(self, names: Iterable[str]) -> None:
         """Forget buckets; their rows leave the app's tables at the next full apply, unless another bucket has them."""
         wanted = list(names)
@@ -107,6 +112,7 @@ class BucketStore:
         and of more urgent priorities. `now_us` is the time in microseconds since 1970. All of it happens in the caller's one
         transaction, which has to be committed with any result.
         """
+        self._writer.write_gathered()
         buckets = {
             name: bucket
             for name, bucket in checkpoint.buckets.items()
@@ -117,7 +123,7 @@ class BucketStore:
             self.delete_buckets(wrong)
             return Mismatch(wrong)
         names = orjson.dumps(list(buckets)).decode()
-        self._connection.execute(f"UPDATE ps_buckets SET last_op = ? WHERE {_NAMED}", (checkpoint.last_op_id, names))  # noqa: S608
+        self._connection.execute(f"UPDATE ps_buckets SET last_op = ? WHERE {_NAMED}", (checkpoint.last_op_id, names))  # noqa: S608 - our own text
         if priority is None and checkpoint.write_checkpoint is not None:
             self._put_kv("last_seen_checkpoint_request_id", checkpoint.write_checkpoint)
         # Priority 0 is more urgent than local writes, by definition (protocol reference, 2.4).
@@ -174,7 +180,7 @@ class BucketStore:
     def _apply_partial(self, names: str, priority: int, now_us: int) -> None:
         with sync_writes(self._connection):
             RowWriter(self._connection).write_buckets(names)
-        self._connection.execute(f"UPDATE ps_buckets SET last_applied_op = last_op WHERE {_NAMED}", (names,))  # noqa: S608
+        self._connection.execute(f"UPDATE ps_buckets SET last_applied_op = last_op WHERE {_NAMED}", (names,))  # noqa: S608 - our own text
         self._record_sync(priority, now_us)
 
     def _record_sync(self, priority: int, now_us: int) -> None:

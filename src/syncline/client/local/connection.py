@@ -17,7 +17,7 @@ __all__ = ["BUSY_TIMEOUT_MS", "CACHE_KIB", "JOURNAL_BYTES_MAX", "open_reader", "
 BUSY_TIMEOUT_MS = 30_000  # milliseconds to wait for another writer of the file
 CACHE_KIB = 50 * 1024  # KiB of pages in memory; with SQLite's 2 MB, updates through the triggers are seven times slower
 CHECKPOINT_PAGES = (
-    8192  # pages of the write-ahead log (32 MB) from which SQLite moves them: a first sync rewrites fewer pages
+    16_384  # pages of the write-ahead log (64 MB) from which SQLite moves them: a first sync rewrites fewer pages
 )
 JOURNAL_BYTES_MAX = 6 * 1024 * 1024  # bytes that the write-ahead log keeps on disk after a checkpoint
 UUIDS_AHEAD = 256  # UUIDs made from one read of random bytes (4 KiB)

@@ -43,7 +43,7 @@ class _CrudTable:
     def BestIndexObject(self, _index: object) -> bool:  # noqa: N802 - names of apsw's protocol
         raise apsw.SQLError("powersync_crud can only be inserted into")
 
-    def UpdateInsertRow(self, _rowid: int | None, fields: tuple[Any, ...]) -> int:  # noqa: N802
+    def UpdateInsertRow(self, _rowid: int | None, fields: tuple[Any, ...]) -> int:  # noqa: N802 - apsw names it so
         if not self._connection.in_sync:
             self.insert(fields)
         return 0
@@ -51,16 +51,16 @@ class _CrudTable:
     def insert(self, fields: tuple[Any, ...]) -> None:
         raise NotImplementedError
 
-    def UpdateDeleteRow(self, _rowid: int) -> None:  # noqa: N802
+    def UpdateDeleteRow(self, _rowid: int) -> None:  # noqa: N802 - apsw names it so
         raise apsw.SQLError("powersync_crud can only be inserted into")
 
-    def UpdateChangeRow(self, _row: int, _new: int, _fields: tuple[Any, ...]) -> None:  # noqa: N802
+    def UpdateChangeRow(self, _row: int, _new: int, _fields: tuple[Any, ...]) -> None:  # noqa: N802 - apsw names it so
         raise apsw.SQLError("powersync_crud can only be inserted into")
 
-    def Disconnect(self) -> None:  # noqa: N802
+    def Disconnect(self) -> None:  # noqa: N802 - apsw names it so
         """Nothing to give back."""
 
-    def Begin(self) -> None:  # noqa: N802
+    def Begin(self) -> None:  # noqa: N802 - apsw names it so
         """Part of the surrounding transaction, like the tables that are written to."""
 
     Commit = Rollback = Sync = Begin
@@ -103,7 +103,7 @@ class _Module:
     def __init__(self, kind: type[_CrudTable]) -> None:
         self._kind = kind
 
-    def Connect(  # noqa: N802
+    def Connect(  # noqa: N802 - apsw names it so
         self, connection: apsw.Connection, *_: object
     ) -> tuple[str, _CrudTable]:
         return self._kind.declaration, self._kind(connection)

@@ -14,7 +14,7 @@ def decode_object(text: str) -> dict[str, Any]:
     found = json.loads(text, parse_float=_finite, parse_constant=_refuse)
     if not isinstance(found, dict):
         raise ValueError("not a JSON object")
-    return found  # pyright: ignore[reportUnknownVariableType]
+    return found  # pyright: ignore[reportUnknownVariableType]  # of any JSON
 
 
 def encode_compact(value: Any) -> str:

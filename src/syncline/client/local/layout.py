@@ -91,7 +91,7 @@ def _reconcile_tables(connection: apsw.Connection, schema: Schema) -> None:
     for name in existing - wanted.keys():
         if not name.startswith(LOCAL_PREFIX):
             connection.execute(
-                f"INSERT OR REPLACE INTO ps_untyped(type, id, data) SELECT ?, id, data FROM {quote_identifier(name)}",  # noqa: S608
+                f"INSERT OR REPLACE INTO ps_untyped(type, id, data) SELECT ?, id, data FROM {quote_identifier(name)}",  # noqa: S608 - quoted names
                 (name.removeprefix(SYNCED_PREFIX),),
             )
         connection.execute(f"DROP TABLE {quote_identifier(name)}")
@@ -101,7 +101,7 @@ def _reconcile_tables(connection: apsw.Connection, schema: Schema) -> None:
         connection.execute(table_sql(table))
         if not table.local_only:
             connection.execute(
-                f"INSERT INTO {quote_identifier(name)}(id, data) SELECT id, data FROM ps_untyped WHERE type = ?",  # noqa: S608
+                f"INSERT INTO {quote_identifier(name)}(id, data) SELECT id, data FROM ps_untyped WHERE type = ?",  # noqa: S608 - quoted names
                 (table.name,),
             )
             connection.execute("DELETE FROM ps_untyped WHERE type = ?", (table.name,))

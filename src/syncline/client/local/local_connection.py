@@ -21,7 +21,7 @@ class LocalConnection(apsw.Connection):
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         # apsw opens the file in __new__ and __init__ alike: both take its arguments.
-        super().__init__(*args, **kwargs)  # pyright: ignore[reportArgumentType]
+        super().__init__(*args, **kwargs)  # pyright: ignore[reportArgumentType]  # passed on
         self.raw_tables: tuple[RawTable, ...] = ()
         self.in_sync = False
 

@@ -74,7 +74,7 @@ def _upsert(table: str, columns: list[str]) -> str:
     """Leaves columns alone that are not synced."""
     names = [quote_identifier(column) for column in columns]
     places = ", ".join(f"?{number}" for number in range(1, len(names) + 2))
-    head = f"INSERT INTO {quote_identifier(table)}({', '.join(['id', *names])}) VALUES ({places})"  # noqa: S608
+    head = f"INSERT INTO {quote_identifier(table)}({', '.join(['id', *names])}) VALUES ({places})"  # noqa: S608 - quoted names
     if not names:
         return f"{head} ON CONFLICT (id) DO NOTHING"
     changes = ", ".join(f"{name} = ?{number}" for number, name in enumerate(names, start=2))

@@ -18,8 +18,13 @@ COPY_ROWS_MIN = 2000  # changed operations from which on copying is faster
 COPY_TYPES_MAX = 8  # row types in the oplog: each is one more scan of the changed operations
 
 _CHANGED = "ps_buckets AS b CROSS JOIN ps_oplog AS o ON o.bucket = b.id AND o.op_id > b.last_applied_op"
+# The same, in the order in which they lie in the file: for most of it, the quickest, and in runs of ascending row ids.
+_CHANGED_OF_ALL = (
+    "ps_oplog AS o NOT INDEXED CROSS JOIN ps_buckets AS b ON b.id = o.bucket AND o.op_id > b.last_applied_op"
+)
 _PICKED = "(?1 IS NULL OR b.name IN (SELECT value FROM json_each(?1)))"
 _COUNT = f"SELECT count(*) FROM (SELECT 1 FROM {_CHANGED} WHERE {_PICKED} LIMIT ?2)"  # noqa: S608 - our texts
+_MOST = f"SELECT 2 * (SELECT count(*) FROM {_CHANGED} WHERE {_PICKED}) > (SELECT count(*) FROM ps_oplog)"  # noqa: S608 - our texts
 # The lowest type, then the next one above it, and so on: as many look-ups as there are types.
 _TYPES = """
 WITH RECURSIVE found(kind) AS (
@@ -55,10 +60,12 @@ def copy_changed_rows(
     types = [str(kind) for (kind,) in connection.execute(_TYPES, (COPY_TYPES_MAX + 1,)).fetchall()]
     if len(types) > COPY_TYPES_MAX:
         return None
+    [(most,)] = connection.execute(_MOST, (names,)).fetchall()
+    source = _CHANGED_OF_ALL if most else _CHANGED
     copied = [kind for kind in types if kind in tables and kind not in other]
     for kind in copied:
         connection.execute(
-            f"INSERT OR REPLACE INTO {tables[kind]}(id, data) SELECT o.row_id, o.data FROM {_CHANGED}"  # noqa: S608 - quoted
+            f"INSERT OR REPLACE INTO {tables[kind]}(id, data) SELECT o.row_id, o.data FROM {source}"  # noqa: S608 - quoted
             f" WHERE {_PICKED} AND o.row_type = ?2 AND o.row_id IS NOT NULL AND o.data IS NOT NULL",
             (names, kind),
         ).fetchall()

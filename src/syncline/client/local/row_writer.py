@@ -121,5 +121,5 @@ class RowWriter:
                 "DELETE FROM ps_untyped WHERE type = ? AND id = ?", [(kind, *row) for row in pending.removes]
             )
             return
-        self._connection.executemany(f"INSERT OR REPLACE INTO {table}(id, data) VALUES (?, ?)", pending.puts)  # noqa: S608
-        self._connection.executemany(f"DELETE FROM {table} WHERE id = ?", pending.removes)  # noqa: S608
+        self._connection.executemany(f"INSERT OR REPLACE INTO {table}(id, data) VALUES (?, ?)", pending.puts)  # noqa: S608 - quoted names
+        self._connection.executemany(f"DELETE FROM {table} WHERE id = ?", pending.removes)  # noqa: S608 - quoted names
