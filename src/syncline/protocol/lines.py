@@ -85,8 +85,11 @@ class CheckpointDiff(msgspec.Struct, frozen=True, omit_defaults=True):
     write_checkpoint: str | None = None
 
 
-class OplogEntry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One operation. `checksum` is unsigned for operations, signed for CLEAR; `data` is JSON text for PUT only."""
+class OplogEntry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """One operation. `checksum` is unsigned for operations, signed for CLEAR; `data` is JSON text for PUT only.
+
+    It refers to texts and numbers only, so the garbage collector need not look at thousands of them.
+    """
 
     op_id: str
     op: OpType

@@ -230,14 +230,20 @@ def _rows_of_puts(bucket: int, entries: list[OplogEntry]) -> _Segment | None:
     live: dict[str, _OplogRow] = {}
     total = 0
     put = OpType.PUT
-    for entry in entries:
-        kind, row_id = entry.object_type, entry.object_id
-        if entry.op is not put or kind is None or row_id is None:
-            return None
-        key = f"{kind}/{row_id}/{'null' if entry.subkey is None else entry.subkey}"
-        checksum = int(entry.checksum)
-        total += checksum
-        live[key] = (bucket, _op_id(entry), kind, row_id, key, entry.data, to_signed32(checksum))
+    try:
+        for entry in entries:
+            kind, row_id, subkey = entry.object_type, entry.object_id, entry.subkey
+            if entry.op is not put or kind is None or row_id is None:
+                return None
+            key = f"{kind}/{row_id}/{'null' if subkey is None else subkey}"
+            checksum = int(entry.checksum)
+            total += checksum
+            signed32 = (
+                checksum + 0x80000000 & 0xFFFFFFFF
+            ) - 0x80000000  # here, for a call would take a tenth of the time
+            live[key] = (bucket, int(entry.op_id), kind, row_id, key, entry.data, signed32)
+    except ValueError as exc:
+        raise _not_a_number() from exc
     return _Segment(put=total, live=live) if len(live) == len(entries) else None
 
 
@@ -281,4 +287,8 @@ def _op_id(entry: OplogEntry) -> int:
     try:
         return int(entry.op_id)
     except ValueError as exc:
-        raise RemoteProtocolError("A sync line has an op id that is not a number.") from exc
+        raise _not_a_number() from exc
+
+
+def _not_a_number() -> RemoteProtocolError:
+    return RemoteProtocolError("A sync line has an op id that is not a number.")
