@@ -252,7 +252,7 @@ class ChangeApplier:
                 if change.row is not None and UNCHANGED not in change.row:
                     indexes, rows = complete.setdefault(change.relation.id, ([], []))
                     indexes.append(index)
-                    rows.append(change.row)  # type: ignore[arg-type]
+                    rows.append(change.row)  # type: ignore[arg-type]  # no value of it is UNCHANGED
             evaluated: list[Evaluated | None] = [None] * len(block)
             for relation_id, (indexes, rows) in complete.items():
                 evaluations = self._tables[relation_id].evaluator.batch(rows)
@@ -341,7 +341,7 @@ class ChangeApplier:
     ) -> tuple[SyncValue, ...] | None:
         """The row with the values that the source left out, or None where they are not known."""
         if UNCHANGED not in row:
-            return row  # type: ignore[return-value]
+            return row  # type: ignore[return-value]  # no value of it is UNCHANGED
         filled = list(row)
         if old_key is not None:
             for index, value in zip(table.key_indexes, old_key, strict=True):
@@ -351,7 +351,7 @@ class ChangeApplier:
             for index, value in enumerate(current.values[1:]):
                 if filled[index] is UNCHANGED:
                     filled[index] = value
-        return None if UNCHANGED in filled else tuple(filled)  # type: ignore[arg-type]
+        return None if UNCHANGED in filled else tuple(filled)  # type: ignore[arg-type]  # no value of it is UNCHANGED
 
     def _put(
         self,

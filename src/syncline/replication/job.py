@@ -17,6 +17,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from syncline.errors import LeaseLost, SlotLost, SourceError, SynclineError
@@ -36,6 +37,7 @@ from syncline.replication.limits import (
     RETRY_REFUSED_S,
     SLOT_BUDGET_TOLD,
     SLOT_INTERVAL_S,
+    SMALL_BATCH_EVENTS_MAX,
 )
 from syncline.replication.replicated_log import ReplicatedLog
 from syncline.replication.source import (
@@ -77,8 +79,9 @@ class DeployedConfig:
 class ReplicationJob:
     """Replicates one source into one storage until it is cancelled.
 
-    `on_checkpoint` is called after each visible checkpoint, from the job's own thread. Blocking storage calls run in this
-    event loop on purpose: the loop belongs to the replicator alone.
+    `on_checkpoint` is called after each visible checkpoint, from the job's own thread. `small_batch` is entered around the work on a
+    batch of at most SMALL_BATCH_EVENTS_MAX events: somebody may wait for this change, and what else the process does can give way.
+    Blocking storage calls run in this event loop on purpose: the loop belongs to the replicator alone.
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class ReplicationJob:
         heartbeat_interval_s: float = HEARTBEAT_INTERVAL_S,
         compaction: CompactionLimits | None = None,
         metrics: ServiceMetrics | None = None,
+        small_batch: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> None:
         self._source = source
         self._writer = writer
@@ -101,6 +105,7 @@ class ReplicationJob:
         self._heartbeat_interval_s = heartbeat_interval_s
         self._compaction = compaction
         self._metrics = metrics or ServiceMetrics()
+        self._small_batch = small_batch
         self.status = JobStatus()
         self._troubles = Troubles(writer, self.status)
         self._versions = VersionChooser(
@@ -236,7 +241,8 @@ class ReplicationJob:
                     self._troubles.clear()
                     if copier.active:
                         await copier.values_left_out(events)
-                    self._apply(version, applier, tables, events)
+                    with self._small_batch() if len(events) <= SMALL_BATCH_EVENTS_MAX else contextlib.nullcontext():
+                        self._apply(version, applier, tables, events)
                     self._count(events)
         except BaseExceptionGroup as group:
             raise _first(group) from group
@@ -389,5 +395,5 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The first error of a group, whose others are its consequences."""
     exc: BaseException = group
     while isinstance(exc, BaseExceptionGroup):
-        exc = exc.exceptions[0]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return exc  # pyright: ignore[reportUnknownVariableType]
+        exc = exc.exceptions[0]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # isinstance does not say what is in the group
+    return exc  # pyright: ignore[reportUnknownVariableType]  # isinstance does not say what is in the group

@@ -23,6 +23,7 @@ __all__ = [
     "ROW_BYTES_MAX",
     "SLOT_BUDGET_TOLD",
     "SLOT_INTERVAL_S",
+    "SMALL_BATCH_EVENTS_MAX",
     "TOAST_FROM_BYTES",
     "TRUNCATE_PAGE_ROWS",
 ]
@@ -32,6 +33,7 @@ FLUSH_ROWS_MAX = 10_000
 small flushes would write the same pages again and again."""
 EVALUATED_ROWS_MAX = 500  # rows that are evaluated at once, ahead of being applied: enough to spread the cost of a call
 FLUSH_BYTES_MAX = 5_000_000  # bytes of row data of one storage transaction: what one batch may hold in memory
+SMALL_BATCH_EVENTS_MAX = 100  # events of a batch that downloads give way to: some milliseconds of work
 BESIDE_KEYS_MAX = 200_000  # keys of changed rows noted while a part of a table is read beside the stream: some 30 MB
 BESIDE_PAUSE_S = 0.05  # seconds until a part is read again that could not be stored
 BESIDE_TRANSACTIONS_MAX = (

@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from syncline.errors import LeaseLost, StorageUnavailable, SynclineError
 from syncline.metrics import ServiceMetrics
@@ -34,8 +35,8 @@ LEASE_HELD = "PSYNC_S1003"  # code of the refusal while another replicator has t
 class ReplicatorThread:
     """Runs the replication job of the deployed config, one at a time; none while nothing is deployed.
 
-    `on_checkpoint` is called from this thread; `make_source` inside it, once per job. With `stands_by` it waits for a lease that another
-    process holds; without, `start` refuses.
+    `on_checkpoint` is called from this thread, and `small_batch` entered there around a change of few rows; `make_source` inside it,
+    once per job. With `stands_by` it waits for a lease that another process holds; without, `start` refuses.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class ReplicatorThread:
         on_checkpoint: Callable[[Checkpoint], None],
         metrics: ServiceMetrics | None = None,
         stands_by: bool = False,
+        small_batch: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> None:
         self._storage = storage
+        self._small_batch = small_batch
         self._stands_by = stands_by
         self._make_source = make_source
         self._config = config
@@ -208,6 +211,7 @@ class ReplicatorThread:
             heartbeat_interval_s=self._heartbeat_interval_s,
             on_checkpoint=self._note_checkpoint,
             metrics=self._metrics,
+            small_batch=self._small_batch,
         )
         self.status = job.status
         try:

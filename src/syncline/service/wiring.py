@@ -266,6 +266,7 @@ class Service:
             on_checkpoint=lambda checkpoint: _call_if_open(loop, lambda: pass_on(checkpoint)),
             metrics=self.metrics if config.prometheus_port is not None else None,
             stands_by=isinstance(storage, PostgresStorage),
+            small_batch=lambda: watcher.precedence.begun_elsewhere(loop),
         )
 
     def _replicate(self, deployed: DeployedConfig | None) -> None:
@@ -293,7 +294,7 @@ class Service:
         assert self._socket is not None
         self._server = _Server(
             uvicorn.Config(
-                app,  # pyright: ignore[reportArgumentType]
+                app,  # pyright: ignore[reportArgumentType]  # uvicorn's own types of ASGI are narrower
                 http=StreamHttpProtocol,
                 ws=StreamWebSocketProtocol,
                 ws_max_size=WEBSOCKET_MESSAGE_BYTES_MAX,
@@ -301,6 +302,7 @@ class Service:
                 lifespan="off",
                 log_config=None,
                 access_log=False,
+                proxy_headers=False,  # nobody asks where a request came from, and it would be a frame of every open stream
                 server_header=False,
                 timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
             )

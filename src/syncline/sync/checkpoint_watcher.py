@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from syncline.errors import NoActiveSyncConfig, SynclineError
 from syncline.storage.base import StorageReader, WriteCheckpoints
 from syncline.storage.model import BucketTotals, Checkpoint, StorageChanges, Version, WriteCheckpointCursor
+from syncline.sync.light_event import LightEvent
 from syncline.sync.precedence import Precedence
+from syncline.sync.small_sets import SmallSets
 from syncline.sync_config.plan import SyncPlan
 
 __all__ = ["CheckpointWatcher", "Inbox", "ServedVersion"]
@@ -37,14 +39,14 @@ class Inbox:
     """What a session has not been told yet. `op_id` is the newest checkpoint heard of."""
 
     user_key: str
-    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    arrived: LightEvent = field(default_factory=LightEvent)
     op_id: int | None = None
     totals: dict[str, BucketTotals] = field(default_factory=dict[str, BucketTotals])
     lookups_changed: bool = False
     write_checkpoint: int | None = None
     ended: bool = False
-    buckets: frozenset[str] = frozenset()
-    lookups: frozenset[str] = frozenset()
+    buckets: Collection[str] = ()
+    lookups: Collection[str] = ()
 
 
 class CheckpointWatcher:
@@ -61,15 +63,17 @@ class CheckpointWatcher:
         self._checkpoint: Checkpoint | None = None
         self._cursor = WriteCheckpointCursor()
         self._unsettled: set[Inbox] = set()
-        self._by_bucket: dict[str, set[Inbox]] = {}
-        self._by_lookup: dict[str, set[Inbox]] = {}
-        self._by_user: dict[str, set[Inbox]] = {}
+        self._by_bucket: SmallSets[Inbox] = SmallSets()
+        self._by_lookup: SmallSets[Inbox] = SmallSets()
+        self._by_user: SmallSets[Inbox] = SmallSets()
         self._changed = asyncio.Condition()
         self.precedence = Precedence()
 
     def wake(self) -> None:
         """There may be a new checkpoint. Call from the watcher's event loop; costs nothing when there is none."""
-        self._wake.set()
+        if not self._wake.is_set():
+            self.precedence.begin()  # of the look that follows
+            self._wake.set()
 
     def served(self) -> ServedVersion:
         """The version to serve. Raises NoActiveSyncConfig (PSYNC_S2302) before the first consistent checkpoint."""
@@ -92,8 +96,9 @@ class CheckpointWatcher:
 
     async def run(self) -> None:
         """Watch until cancelled. Failures of storage are logged and tried again."""
+        self.wake()
         while True:
-            self.precedence.begin()
+            self._wake.clear()
             try:
                 await self._look()
             except SynclineError as exc:
@@ -106,22 +111,21 @@ class CheckpointWatcher:
                 async with asyncio.timeout(POLL_INTERVAL_S):
                     await self._wake.wait()
             except TimeoutError:
-                pass
-            self._wake.clear()
+                self.wake()
 
     def register(self, user_key: str) -> Inbox:
         """Begin to listen. Call before the session's first reading, then `settle` with what it found."""
         inbox = Inbox(user_key)
         self._unsettled.add(inbox)
-        self._by_user.setdefault(user_key, set()).add(inbox)
+        self._by_user.add(user_key, inbox)
         return inbox
 
     def unsettle(self, inbox: Inbox) -> None:
         """The session is about to read its buckets again: until it settles, every change concerns it."""
         self._unsettled.add(inbox)
 
-    def settle(self, inbox: Inbox, *, buckets: frozenset[str], lookups: frozenset[str]) -> None:
-        """The session's buckets and lookups are these from now on."""
+    def settle(self, inbox: Inbox, *, buckets: Collection[str], lookups: Collection[str]) -> None:
+        """The session's buckets and lookups are these from now on. They are kept as they are: a tuple is a fourth of a set."""
         self._unsettled.discard(inbox)
         _move(self._by_bucket, inbox, inbox.buckets, buckets)
         _move(self._by_lookup, inbox, inbox.lookups, lookups)
@@ -129,17 +133,17 @@ class CheckpointWatcher:
 
     def unregister(self, inbox: Inbox) -> None:
         """Stop listening."""
-        self.settle(inbox, buckets=frozenset(), lookups=frozenset())
-        _move(self._by_user, inbox, [inbox.user_key], [])
+        self.settle(inbox, buckets=(), lookups=())
+        self._by_user.discard(inbox.user_key, inbox)
 
     @property
     def session_count(self) -> int:
         """Open sessions."""
-        return sum(len(inboxes) for inboxes in self._by_user.values())
+        return len(self._by_user)
 
     def inboxes(self) -> list[Inbox]:
         """The inboxes of all sessions."""
-        return [inbox for inboxes in self._by_user.values() for inbox in inboxes]
+        return list(self._by_user.members())
 
     @property
     def serves_custom_write_checkpoints(self) -> bool:
@@ -148,7 +152,7 @@ class CheckpointWatcher:
 
     def listeners(self, bucket: str) -> int:
         """How many sessions hold a bucket."""
-        return len(self._by_bucket.get(bucket, ()))
+        return len(self._by_bucket.of(bucket))
 
     async def _look(self) -> None:
         served = self._served
@@ -193,11 +197,11 @@ class CheckpointWatcher:
         op_id = changes.checkpoint.op_id
         touched: set[Inbox] = set()
         for name, total in changes.totals.items():
-            for inbox in self._by_bucket.get(name, ()):
+            for inbox in self._by_bucket.of(name):
                 inbox.totals[name] = total
                 touched.add(inbox)
         for lookup in changes.lookups:
-            for inbox in self._by_lookup.get(lookup, ()):
+            for inbox in self._by_lookup.of(lookup):
                 inbox.lookups_changed = True
                 touched.add(inbox)
         if changes.totals or changes.lookups:
@@ -205,7 +209,7 @@ class CheckpointWatcher:
                 inbox.lookups_changed = True  # its reading may be older than this: it reads again
                 touched.add(inbox)
         for user_key, value in reached.items():
-            for inbox in self._by_user.get(user_key, ()):
+            for inbox in self._by_user.of(user_key):
                 inbox.write_checkpoint = value
                 touched.add(inbox)
         for inbox in touched:
@@ -213,13 +217,11 @@ class CheckpointWatcher:
             inbox.arrived.set()
 
 
-def _move(index: dict[str, set[Inbox]], inbox: Inbox, before: Iterable[str], after: Iterable[str]) -> None:
+def _move(index: SmallSets[Inbox], inbox: Inbox, before: Collection[str], after: Collection[str]) -> None:
     """Bring an inverted index from one set of keys to another."""
     keep = set(after)
     for key in before:
-        if key not in keep and key in index:
-            index[key].discard(inbox)
-            if not index[key]:
-                del index[key]
+        if key not in keep:
+            index.discard(key, inbox)
     for key in keep:
-        index.setdefault(key, set()).add(inbox)
+        index.add(key, inbox)

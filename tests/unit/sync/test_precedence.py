@@ -1,6 +1,8 @@
 """Small changes go before large downloads, and never keep them waiting for long."""
 
 import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -63,6 +65,46 @@ async def test_where_nothing_is_on_its_way_others_still_get_their_turn() -> None
 
     await asyncio.gather(download(), change())
     assert order == ["piece", "change", "piece"] or order == ["change", "piece", "piece"]
+
+
+async def test_a_piece_waits_for_a_change_that_another_thread_brings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread ends it in its own time, and the piece goes on at once, not when its patience ends."""
+    monkeypatch.setattr(precedence_module, "GIVE_WAY_MAX_S", 60.0)
+    precedence = Precedence()
+    loop = asyncio.get_running_loop()
+    begun, may_end = threading.Event(), threading.Event()
+
+    def bring() -> None:
+        with precedence.begun_elsewhere(loop):
+            begun.set()
+            assert may_end.wait(10)
+
+    with ThreadPoolExecutor(1) as thread:
+        for _ in range(20):
+            bringing = thread.submit(bring)
+            assert begun.wait(10)
+            piece = asyncio.create_task(precedence.give_way())
+            await _turns(5)
+            assert not piece.done()
+            may_end.set()
+            async with asyncio.timeout(10):
+                await piece
+            bringing.result(10)
+            begun.clear()
+            may_end.clear()
+
+
+async def test_a_change_of_another_thread_goes_on_in_the_loop_without_a_piece_in_between() -> None:
+    precedence = Precedence()
+    with precedence.begun_elsewhere(asyncio.get_running_loop()):
+        piece = asyncio.create_task(precedence.give_way())
+        await _turns(5)
+        precedence.begin()  # the look that the thread has asked for
+    await _turns(5)
+    assert not piece.done()
+    precedence.end()
+    await _turns(5)
+    assert piece.done()
 
 
 async def _turns(count: int) -> None:

@@ -143,7 +143,7 @@ def _query(table: PublishedTable, condition: sql.Composable, *, limit: int) -> s
     relation = table.relation
     columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in relation.columns)
     # The catalog's own text; a table without one publishes all of its rows.
-    row_filter = sql.SQL(table.row_filter or "true")  # type: ignore[arg-type]
+    row_filter = sql.SQL(table.row_filter or "true")  # type: ignore[arg-type]  # see above
     return sql.SQL("COPY (SELECT {} FROM ONLY {} WHERE {} AND ({}) LIMIT {}) TO STDOUT").format(
         columns, sql.Identifier(relation.schema, relation.name), condition, row_filter, sql.Literal(limit)
     )

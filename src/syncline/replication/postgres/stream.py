@@ -229,7 +229,7 @@ class ReplicationStream:
             old = message.old
             old_key = tuple([old[index] for index in self._key_indexes[message.relation_id]])
         relation = self._relations[message.relation_id]
-        return RowChange(_KINDS[message.kind], relation, message.new, old_key)  # type: ignore[arg-type]
+        return RowChange(_KINDS[message.kind], relation, message.new, old_key)  # type: ignore[arg-type]  # old rows are whole
 
     async def _define(self, message: RelationMessage, batch: list[SourceEvent]) -> None:
         """A table's definition: look up its types, generate its decoder, tell the job."""
