@@ -13,6 +13,7 @@ import pytest
 from syncline.backend.dead_letters.letters import (
     DeadLetter,
     DeadLetterFilter,
+    DeadLetterLimits,
     DeadLettersFull,
     DeadLetterState,
     DeadLetterStore,
@@ -30,13 +31,13 @@ from syncline.protocol.crud import (
     content_hash,
 )
 
-__all__ = ["DeadLetterSuite", "Stores", "identity", "letter", "refused"]
+__all__ = ["DeadLetterSuite", "Stores", "check_one_letter_is_kept", "identity", "letter", "refused"]
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 EVERYTHING = DeadLetterFilter()
 
 Stores = Callable[..., DeadLetterStore]
-"""Makes a store over the database of the test, prepared by `prepare`; limits are options."""
+"""Makes a store over the database of the test, prepared by `prepare`; its limits are an option."""
 
 
 def letter(
@@ -70,6 +71,13 @@ def refused(code: str = "CHECK_VIOLATION") -> TransactionResult:
 def identity(of: DeadLetter, first: int = 1) -> UploadIdentity:
     """As if the device had sent ids."""
     return UploadIdentity(of.user_id, of.client_id or "", first, first, of.content_hash)
+
+
+async def check_one_letter_is_kept(store: DeadLetterStore) -> None:
+    """The store, which is empty, has the limit `letters_max` 1."""
+    await store.add(letter("1"), None, refused())
+    with pytest.raises(DeadLettersFull):
+        await store.add(letter("2", user="bob"), None, refused())
 
 
 class DeadLetterSuite:
@@ -157,12 +165,18 @@ class DeadLetterSuite:
         assert (await store.add(letter(), None, refused())).is_new
 
     @pytest.mark.parametrize(
-        "limits", [{"letters_max": 2}, {"letters_per_user_max": 2}, {"bytes_per_user_max": 250}], ids=str
+        "limits",
+        [
+            DeadLetterLimits(letters_max=2),
+            DeadLetterLimits(letters_per_user_max=2),
+            DeadLetterLimits(bytes_per_user_max=250),
+        ],
+        ids=["letters", "letters of a user", "bytes of a user"],
     )
     async def test_more_open_letters_than_their_limit_are_not_kept(
-        self, stores: Stores, limits: dict[str, int]
+        self, stores: Stores, limits: DeadLetterLimits
     ) -> None:
-        store = stores(**limits)
+        store = stores(limits)
         kept = [letter(name) for name in ("1", "2")]
         for each in kept:
             await store.add(each, None, refused())
@@ -170,7 +184,7 @@ class DeadLetterSuite:
         with pytest.raises(DeadLettersFull):
             await store.add(third, identity(third), refused())
         assert await store.count(EVERYTHING) == 2
-        everybody = "letters_max" in limits
+        everybody = limits.letters_max == 2
         if not everybody:
             assert (await store.add(letter(user="bob"), None, refused())).is_new
         await store.settle(kept[0].id, DeadLetterState.DISCARDED)
@@ -257,7 +271,7 @@ class DeadLetterSuite:
         assert sorted(counts) == [1, 2, 3, 4, 5]
 
     async def test_the_failures_of_a_user_are_bounded_and_the_latest_are_remembered(self, stores: Stores) -> None:
-        store = stores(failures_per_user_max=3)
+        store = stores(DeadLetterLimits(failures_per_user_max=3))
         for name in ("a", "b", "c", "d"):
             await store.count_failure("ann", "c1", name)
         await store.count_failure("bob", "c1", "a")

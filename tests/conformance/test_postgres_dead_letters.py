@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
+from syncline.backend import DeadLetterLimits
+from syncline.backend.persisters.postgres import PostgresPersister
 from syncline.backend.persisters.postgres.dead_letters import PostgresDeadLetters
 from syncline.backend.persisters.postgres.uploads import make_uploads_table
 from syncline.testing.postgres import PostgresServer, ScratchDatabase
-from tests.conformance.dead_letter_suite import DeadLetterSuite, Stores
+from tests.conformance.dead_letter_suite import DeadLetterSuite, Stores, check_one_letter_is_kept
 
 SECONDS_MAX = 60.0  # the machine may be busy
 
@@ -33,8 +35,17 @@ class TestPostgresDeadLetters(DeadLetterSuite):
         await PostgresDeadLetters(pool, seconds_max=SECONDS_MAX).prepare(write_results=True)
         letters_database.execute("TRUNCATE syncline_dead_letters, syncline_upload_failures, syncline_uploads")
 
-        def make(**limits: int) -> PostgresDeadLetters:
-            return PostgresDeadLetters(pool, seconds_max=SECONDS_MAX, **limits)
+        def make(limits: DeadLetterLimits | None = None) -> PostgresDeadLetters:
+            return PostgresDeadLetters(pool, seconds_max=SECONDS_MAX, limits=limits)
 
         yield make
         await pool.close()
+
+    @pytest.mark.usefixtures("stores")  # empties the tables
+    async def test_a_persister_is_told_how_many_letters_it_keeps(self, letters_database: ScratchDatabase) -> None:
+        persister = PostgresPersister(letters_database.dsn, dead_letter_limits=DeadLetterLimits(letters_max=1))
+        await persister.open()
+        try:
+            await check_one_letter_is_kept(persister.dead_letters)
+        finally:
+            await persister.close()

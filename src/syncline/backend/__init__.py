@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from syncline.backend.changes import ChangeFeed, ChangesPage
 from syncline.backend.core import SyncBackend
-from syncline.backend.dead_letters.letters import DeadLetter, DeadLetterFilter, DeadLetterState
+from syncline.backend.dead_letters.letters import DeadLetter, DeadLetterFilter, DeadLetterLimits, DeadLetterState
 from syncline.backend.hooks import Hooks
 from syncline.backend.http.dead_letter_endpoints import holds_claim
 from syncline.backend.mutators import MutationRefused, MutatorCall, Mutators
@@ -26,6 +26,7 @@ __all__ = [
     "ChangesPage",
     "DeadLetter",
     "DeadLetterFilter",
+    "DeadLetterLimits",
     "DeadLetterState",
     "Hooks",
     "MutationRefused",

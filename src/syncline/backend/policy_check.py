@@ -97,23 +97,12 @@ def synced_tables(plan: CompiledPlan) -> tuple[SyncedTable, ...]:
     filters: dict[tuple[str, object], list[OwnerFilter]] = {}
     for owner in owner_columns(plan):
         filters.setdefault((owner.stream, owner.table), []).append(OwnerFilter(owner.column, owner.parameter))
-    queries = {source.name: source.queries for source in plan.bucket_sources}
     found: dict[SyncedTable, None] = {}
-    for stream in plan.compiled_streams:
-        for _, bucket in stream.queriers:
-            for query in queries[bucket]:
-                pattern = query.table.pattern
-                names = [column.name for column in query.columns]
-                keys = {key.name for key in query.keys if isinstance(key, ColumnValue) and key.source == 0}
-                owners = filters.get((stream.definition.name, pattern), ())
-                entry = SyncedTable(
-                    stream.definition.name,
-                    query.object_type or pattern.name,
-                    None if None in names else frozenset(name for name in names if name is not None),
-                    tuple(owner for owner in owners if owner.column in keys),
-                    pattern.name,
-                )
-                found[entry] = None
+    for stream, _, query in plan.stream_queries():
+        name, pattern = stream.definition.name, query.table.pattern
+        keys = {key.name for key in query.keys if isinstance(key, ColumnValue) and key.source == 0}
+        owners = tuple(owner for owner in filters.get((name, pattern), ()) if owner.column in keys)
+        found[SyncedTable(name, query.device_table, query.column_names, owners, pattern.name)] = None
     return tuple(found)
 
 

@@ -6,9 +6,10 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
+from syncline.backend import DeadLetterLimits
 from syncline.backend.persisters.sqlalchemy import SQLAlchemyPersister
 from syncline.backend.persisters.sqlalchemy.dead_letters import SQLAlchemyDeadLetters
-from tests.conformance.dead_letter_suite import DeadLetterSuite, Stores
+from tests.conformance.dead_letter_suite import DeadLetterSuite, Stores, check_one_letter_is_kept
 from tests.conformance.persister_suite.subject import Subject
 
 __all__ = ["SQLAlchemyDeadLetterSuite"]
@@ -31,9 +32,19 @@ class SQLAlchemyDeadLetterSuite(DeadLetterSuite):
                 for table in TABLES:
                     await observer.rows(f"DELETE FROM {table}")
 
-            def make(**limits: int) -> SQLAlchemyDeadLetters:
-                return SQLAlchemyDeadLetters(persister._runner, lambda: persister._own, **limits)
+            def make(limits: DeadLetterLimits | None = None) -> SQLAlchemyDeadLetters:
+                return SQLAlchemyDeadLetters(persister._runner, lambda: persister._own, limits=limits)
 
             yield make
+        finally:
+            await persister.close()
+
+    @pytest.mark.usefixtures("stores")  # empties the tables
+    async def test_a_persister_is_told_how_many_letters_it_keeps(self, subject: Subject) -> None:
+        persister = subject.persister(dead_letter_limits=DeadLetterLimits(letters_max=1))
+        assert isinstance(persister, SQLAlchemyPersister)
+        await persister.open()
+        try:
+            await check_one_letter_is_kept(persister.dead_letters)
         finally:
             await persister.close()

@@ -172,7 +172,7 @@ def meant_words(value: Any) -> Any:
             return REFUSED
     if not isinstance(value, list):
         return REFUSED
-    items: list[Any] = list(value)  # pyright: ignore[reportUnknownArgumentType]
+    items: list[Any] = list(value)  # pyright: ignore[reportUnknownArgumentType]  # of any JSON
     if any(isinstance(item, list) for item in items) or has_surrogate(items):
         return ANY
     words = [None if item is None else meant_text(item) for item in items]
@@ -266,7 +266,7 @@ def exactly(value: Any) -> Any:
     if isinstance(value, int | float):
         return Decimal(repr(value))
     if isinstance(value, list):
-        return [exactly(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+        return [exactly(item) for item in value]  # pyright: ignore[reportUnknownVariableType]  # of any JSON
     if isinstance(value, dict):
-        return {key: exactly(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
+        return {key: exactly(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]  # of any JSON
     return value

@@ -259,6 +259,10 @@ NO_REQUESTS: list[tuple[str, str, Any]] = [
     ("PUT", BASE + "/x/9999999", {"crud": [{"op": "DELETE", "table": "lists", "id": "a"}]}),
     ("POST", BASE + "/x/commit", {"parts": []}),
     ("POST", BASE + "/x/commit", {"parts": ["z"]}),
+    # One name twice, of which readers could take either.
+    ("POST", BASE, b'{"content_hash": "%s", "operations": 1, "operations": 1}' % (b"0" * 64)),
+    ("PUT", BASE + "/x/0", b'{"crud": [{"op": "DELETE", "table": "lists", "id": "a", "id": "b"}]}'),
+    ("POST", BASE + "/x/commit", b'{"parts": ["%s"], "parts": ["%s"]}' % (b"0" * 64, b"1" * 64)),
 ]
 
 

@@ -86,4 +86,4 @@ def test_hooks_before_a_commit_keep_transactions_apart() -> None:
     for name in ("before_transaction", "authorize", "map", "before_op", "after_op"):
         hooks: dict[str, Any] = {name: nothing}
         assert batches_together(persister, Hooks(**hooks)) is None
-    assert batches_together(object(), Hooks()) is None  # pyright: ignore[reportArgumentType]
+    assert batches_together(object(), Hooks()) is None  # pyright: ignore[reportArgumentType]  # a persister without batches

@@ -46,6 +46,6 @@ def test_a_policy_whose_columns_no_device_could_name_is_refused() -> None:
     with pytest.raises(ConfigError, match="owner_id"):
         TablePolicy(owner="owner_id", column_names="camelCase")
     with pytest.raises(ConfigError, match="no form"):
-        TablePolicy(owner=None, column_names="kebab-case")  # pyright: ignore[reportArgumentType]
+        TablePolicy(owner=None, column_names="kebab-case")  # pyright: ignore[reportArgumentType]  # wrong on purpose
     with pytest.raises(ConfigError, match="no format"):
-        TablePolicy(owner=None, formats={"at": "minutes"})  # pyright: ignore[reportArgumentType]
+        TablePolicy(owner=None, formats={"at": "minutes"})  # pyright: ignore[reportArgumentType]  # wrong on purpose

@@ -12,7 +12,7 @@ class Unknown(psycopg.Error):
 
     def __init__(self, sqlstate: str | None) -> None:
         super().__init__("the text may quote a value")
-        self.sqlstate = sqlstate  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.sqlstate = sqlstate  # pyright: ignore[reportIncompatibleVariableOverride]  # the driver's is read-only
 
 
 @pytest.mark.parametrize(

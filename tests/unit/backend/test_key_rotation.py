@@ -309,7 +309,7 @@ async def test_a_folder_that_cannot_be_read_for_a_while_refuses_nobody(
     for _ in range(3):
         token = signer.issue("ann", audience="app", now_s=clock.now_s).token
         assert (await TokenVerifier(signer.keys, ["app"]).verify(token, now_s=clock.now_s)).user_id == "ann"
-    assert [record.event for record in caplog.records if record.levelno == logging.WARNING] == [  # type: ignore[attr-defined]
+    assert [record.event for record in caplog.records if record.levelno == logging.WARNING] == [  # type: ignore[attr-defined]  # of our own records
         "backend.key_folder_failed"
     ]
     stranger.unlink()

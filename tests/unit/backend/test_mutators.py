@@ -100,7 +100,7 @@ def test_what_cannot_be_registered() -> None:
 
     def plain(call: MutatorCall, args: Struct) -> None: ...
 
-    async def untyped(call: MutatorCall, args) -> None: ...  # type: ignore[no-untyped-def]  # pyright: ignore
+    async def untyped(call: MutatorCall, args) -> None: ...  # type: ignore[no-untyped-def]  # pyright: ignore  # refused for it
 
     async def alone(call: MutatorCall) -> None: ...
 

@@ -30,6 +30,7 @@ from syncline.backend.auth.service_config import ClientAuth, ServiceConfigVerifi
 from syncline.errors import AudienceMismatch, AuthError, ConfigError, KeysUnavailable, TokenInvalid
 from syncline.service.keys import make_verifier
 from syncline.service.settings import ClientAuthSettings
+from tests.support.web_server import serving
 
 NOW_S = 1_800_000_000
 URL = "https://sync.example.com"
@@ -220,14 +221,8 @@ async def key_server(signers: list[TokenSigner]) -> AsyncGenerator[str]:
 
     app = web.Application()
     app.router.add_get("/jwks", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/jwks"
-    finally:
-        await runner.cleanup()
+    async with serving(app) as url:
+        yield f"{url}/jwks"
 
 
 @pytest.mark.requirement(104, 116)

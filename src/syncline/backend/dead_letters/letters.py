@@ -15,13 +15,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from syncline.backend.limits import DEAD_LETTERS_LISTED_MAX
+from syncline.backend.limits import (
+    DEAD_LETTER_BYTES_PER_USER_MAX,
+    DEAD_LETTERS_LISTED_MAX,
+    DEAD_LETTERS_MAX,
+    DEAD_LETTERS_PER_USER_MAX,
+    FAILURES_COUNTED_PER_USER_MAX,
+)
 from syncline.backend.persisters.base import RetryLater, UploadIdentity
+from syncline.errors import ConfigError
 from syncline.protocol.crud import CrudTransaction, TransactionResult
 
 __all__ = [
     "DeadLetter",
     "DeadLetterFilter",
+    "DeadLetterLimits",
     "DeadLetterState",
     "DeadLetterStore",
     "DeadLettersFull",
@@ -90,6 +98,38 @@ class DeadLettersFull(RetryLater):
 
     def __init__(self, limit: str) -> None:
         super().__init__(f"The backend keeps no more refused transactions ({limit}).")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetterLimits:
+    """How much one database keeps; the defaults and their reasons are in `backend.limits`. Raises ConfigError for a limit below 1.
+
+    `letters_max` open letters of all users, `letters_per_user_max` and `bytes_per_user_max` (of their transactions as JSON) of one user;
+    the failures of `failures_per_user_max` transactions of one user are remembered. Above the first three a refusal becomes "later".
+    """
+
+    letters_max: int = DEAD_LETTERS_MAX
+    letters_per_user_max: int = DEAD_LETTERS_PER_USER_MAX
+    bytes_per_user_max: int = DEAD_LETTER_BYTES_PER_USER_MAX
+    failures_per_user_max: int = FAILURES_COUNTED_PER_USER_MAX
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if value < 1:
+                raise ConfigError(f"DeadLetterLimits({name}={value!r}): a limit must be at least 1.")
+
+    def check_user(self, letters: int, stored_bytes: int, content_bytes: int) -> None:
+        """Raise DeadLettersFull where a user with so many open letters has no room for one more, of `content_bytes`."""
+        if letters >= self.letters_per_user_max:
+            raise DeadLettersFull(f"{self.letters_per_user_max} letters of one user")
+        if stored_bytes + content_bytes > self.bytes_per_user_max:
+            raise DeadLettersFull(f"{self.bytes_per_user_max} bytes of one user")
+
+    def check_all(self, letters: int) -> None:
+        """Raise DeadLettersFull where so many open letters of all users leave no room for one more."""
+        if letters >= self.letters_max:
+            raise DeadLettersFull(f"{self.letters_max} letters")
 
 
 class DeadLetterStore(Protocol):

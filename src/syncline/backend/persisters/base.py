@@ -29,6 +29,7 @@ __all__ = [
     "Write",
     "WriteContext",
     "WriteRefused",
+    "one_batch",
 ]
 
 CLIENT_FORKED = "CLIENT_FORKED"  # code of a refusal: the operation ids were used for other content
@@ -234,3 +235,8 @@ class StreamingPersister(Persister, Protocol):
     ) -> TransactionResult:
         """As `apply`, with the writes in batches that are read one after another; `writes` is called again for another attempt."""
         ...
+
+
+async def one_batch(writes: list[Write]) -> AsyncIterator[list[Write]]:
+    """The writes of a transaction that is whole in memory, as `StreamingPersister.apply_stream` reads them."""
+    yield writes

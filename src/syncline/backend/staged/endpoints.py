@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 import msgspec
 
-from syncline.backend.http.body_checks import check_repeated_names
+from syncline.backend.dialects.reading import read
 from syncline.backend.http.messages import BackendResponse, json_response, message_response
 from syncline.backend.http.routing import Call, Handler, Route
 from syncline.backend.limits import CLIENT_ID_CHARACTERS_MAX, RETRY_AFTER_MS, STAGED_PARTS_MAX
@@ -28,16 +27,16 @@ from syncline.protocol.staged import (
 
 __all__ = ["STAGED_ROUTES"]
 
-T = TypeVar("T")
-
 StagedHandler = Callable[[Call, StagedUploads], Awaitable[BackendResponse]]
 
+_begins = msgspec.json.Decoder(StagedBegin)
+_commits = msgspec.json.Decoder(StagedCommit)
 _HASH = re.compile(r"[0-9a-f]{64}")
 _ID_MAX = 2**63 - 1  # what a bigint holds
 
 
 async def _begin(call: Call, uploads: StagedUploads) -> BackendResponse:
-    begin = _decode(call.request.body, StagedBegin)
+    begin = read(call.request.body, _begins)
     _check(begin)
     return json_response(await uploads.begin(begin, call.user))
 
@@ -46,7 +45,6 @@ async def _put_part(call: Call, uploads: StagedUploads) -> BackendResponse:
     text = call.parameters["part"]
     if not text.isascii() or not text.isdecimal() or len(text) > len(str(STAGED_PARTS_MAX)):
         raise RequestInvalid(["the number of a part counts from 0"])
-    check_repeated_names(call.request.body)
     stored = await uploads.put_part(call.parameters["id"], int(text), call.request.body, call.user)
     if stored is None:
         return _not_there()
@@ -56,7 +54,7 @@ async def _put_part(call: Call, uploads: StagedUploads) -> BackendResponse:
 
 
 async def _commit(call: Call, uploads: StagedUploads) -> BackendResponse:
-    manifest = tuple(_decode(call.request.body, StagedCommit).parts)
+    manifest = tuple(read(call.request.body, _commits).parts)
     if not manifest or len(manifest) > STAGED_PARTS_MAX or not all(_HASH.fullmatch(digest) for digest in manifest):
         raise RequestInvalid([f"parts must be 1 to {STAGED_PARTS_MAX} SHA-256 hashes in hexadecimal digits"])
     found = await uploads.commit(call.parameters["id"], manifest, call.user)
@@ -70,14 +68,6 @@ async def _commit(call: Call, uploads: StagedUploads) -> BackendResponse:
 async def _status(call: Call, uploads: StagedUploads) -> BackendResponse:
     found = await uploads.status(call.parameters["id"], call.user)
     return _not_there() if found is None else json_response(found, headers={"cache-control": "no-store"})
-
-
-def _decode(body: bytes, expected: type[T]) -> T:
-    check_repeated_names(body)
-    try:
-        return msgspec.json.decode(body, type=expected)
-    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise RequestInvalid([str(exc)]) from None
 
 
 def _check(begin: StagedBegin) -> None:

@@ -90,7 +90,7 @@ _FIND = (
     f"SELECT {_COLUMNS} FROM syncline_staged_uploads"  # noqa: S608 - our own names
     " WHERE user_id = %s AND client_id = %s AND first_op_id = %s AND last_op_id = %s AND content_hash = %s"
 ).encode()
-_GET = f"SELECT {_COLUMNS} FROM syncline_staged_uploads WHERE id = %s AND user_id = %s".encode()  # noqa: S608
+_GET = f"SELECT {_COLUMNS} FROM syncline_staged_uploads WHERE id = %s AND user_id = %s".encode()  # noqa: S608 - our own names
 # The sizes are those of the parts that are there: a crash of the server takes parts away. They are read from headers, not from bodies.
 _ROOM = """
 SELECT u.state, coalesce((SELECT p.digest FROM syncline_staged_parts p WHERE p.upload_id = u.id AND p.part = %(part)s), ''),
@@ -185,7 +185,7 @@ class PostgresStagedStore:
         """See `StagedStore`."""
         query = "SELECT part, digest FROM syncline_staged_parts WHERE upload_id = %s ORDER BY part"
         async with self._transaction() as connection:
-            return dict(await (await connection.execute(query, (upload_id,))).fetchall())  # pyright: ignore[reportArgumentType]
+            return dict(await (await connection.execute(query, (upload_id,))).fetchall())  # pyright: ignore[reportArgumentType]  # rows of two columns
 
     async def put_part(self, upload_id: str, user_id: str, number: int, digest: str, body: bytes) -> bool:
         """See `StagedStore`."""

@@ -54,7 +54,7 @@ def test_every_route_has_a_name_and_a_summary_of_its_own() -> None:
 
 
 async def answer(backend: SyncBackend, method: str = "GET", path: str = "/made", **request: object) -> BackendResponse:
-    return await backend.handle(BackendRequest(method, path, **request))  # pyright: ignore[reportArgumentType]
+    return await backend.handle(BackendRequest(method, path, **request))  # pyright: ignore[reportArgumentType]  # fields by name
 
 
 def raising(error: Exception) -> Route:
@@ -133,7 +133,7 @@ async def test_an_asgi_app_opens_and_closes_its_backend() -> None:
     async def send(message: object) -> None:
         states.append((str(message), persister.opened))
 
-    await app({"type": "lifespan"}, receive, send)  # pyright: ignore[reportArgumentType]
+    await app({"type": "lifespan"}, receive, send)  # pyright: ignore[reportArgumentType]  # as little as a server says
     assert states == [
         ("{'type': 'lifespan.startup.complete'}", True),
         ("{'type': 'lifespan.shutdown.complete'}", False),

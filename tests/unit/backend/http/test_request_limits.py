@@ -71,7 +71,7 @@ def test_the_defaults_are_the_named_limits() -> None:
 @pytest.mark.parametrize("wrong", [{"body_bytes": 0}, {"burst": -1}, {"body_bytes": 10, "bodies_bytes": 9}])
 def test_a_limit_that_nothing_could_pass_is_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ConfigError):
-        RequestLimits(**wrong)  # pyright: ignore[reportArgumentType]
+        RequestLimits(**wrong)  # pyright: ignore[reportArgumentType]  # limits by name
 
 
 async def test_bytes_of_a_body() -> None:

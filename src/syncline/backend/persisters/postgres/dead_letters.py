@@ -14,7 +14,7 @@ from psycopg_pool import AsyncConnectionPool
 from syncline.backend.dead_letters.letters import (
     DeadLetter,
     DeadLetterFilter,
-    DeadLettersFull,
+    DeadLetterLimits,
     DeadLetterState,
     KeptVerdict,
 )
@@ -26,13 +26,9 @@ from syncline.backend.dead_letters.rows import (
     write_result_row,
 )
 from syncline.backend.limits import (
-    DEAD_LETTER_BYTES_PER_USER_MAX,
     DEAD_LETTER_REPEAT_HOURS,
     DEAD_LETTERS_LISTED_BYTES_MAX,
     DEAD_LETTERS_LISTED_MAX,
-    DEAD_LETTERS_MAX,
-    DEAD_LETTERS_PER_USER_MAX,
-    FAILURES_COUNTED_PER_USER_MAX,
 )
 from syncline.backend.persisters.base import RetryLater, UploadIdentity
 from syncline.backend.persisters.postgres.dead_letter_tables import drop_old_letters, make_dead_letter_tables
@@ -82,24 +78,18 @@ DELETE FROM syncline_upload_failures WHERE user_id = %(user_id)s AND last_at <
 
 
 class PostgresDeadLetters:
-    """Letters through the pool of a persister; the limits are arguments for tests and for apps that know better."""
+    """Letters through the pool of a persister."""
 
     def __init__(
         self,
         pool: AsyncConnectionPool[Connection],
         *,
         seconds_max: float,
-        letters_max: int = DEAD_LETTERS_MAX,
-        letters_per_user_max: int = DEAD_LETTERS_PER_USER_MAX,
-        bytes_per_user_max: int = DEAD_LETTER_BYTES_PER_USER_MAX,
-        failures_per_user_max: int = FAILURES_COUNTED_PER_USER_MAX,
+        limits: DeadLetterLimits | None = None,
     ) -> None:
         self._pool = pool
         self._seconds_max = seconds_max
-        self._letters_max = letters_max
-        self._letters_per_user_max = letters_per_user_max
-        self._bytes_per_user_max = bytes_per_user_max
-        self._failures_per_user_max = failures_per_user_max
+        self._limits = limits or DeadLetterLimits()
         self._write_results = False
 
     async def prepare(self, *, write_results: bool) -> None:
@@ -190,19 +180,15 @@ class PostgresDeadLetters:
         async with self._transaction() as connection:
             failures = await _number(connection, sql.SQL(_COUNT_FAILURE), (user_id, client_id or "", content_hash))
             if failures == 1:
-                kept = {"user_id": user_id, "kept": self._failures_per_user_max - 1}
+                kept = {"user_id": user_id, "kept": self._limits.failures_per_user_max - 1}
                 await connection.execute(_FORGET_FAILURES, kept)
             return failures
 
     async def _check_room(self, connection: Connection, user_id: str, content_bytes: int) -> None:
         cursor = await connection.execute(_OPEN_OF_USER, (user_id,))
         [(letters, stored_bytes)] = await cursor.fetchall()
-        if letters >= self._letters_per_user_max:
-            raise DeadLettersFull(f"{self._letters_per_user_max} letters of one user")
-        if stored_bytes + content_bytes > self._bytes_per_user_max:
-            raise DeadLettersFull(f"{self._bytes_per_user_max} bytes of one user")
-        if await _number(connection, sql.SQL(_OPEN_OF_ALL), (self._letters_max,)) >= self._letters_max:
-            raise DeadLettersFull(f"{self._letters_max} letters")
+        self._limits.check_user(letters, int(stored_bytes), content_bytes)
+        self._limits.check_all(await _number(connection, sql.SQL(_OPEN_OF_ALL), (self._limits.letters_max,)))
 
     @contextlib.asynccontextmanager
     async def _transaction(self) -> AsyncGenerator[Connection]:

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 from psycopg_pool import AsyncConnectionPool
 
+from syncline.backend.dead_letters.letters import DeadLetterLimits
 from syncline.backend.limits import CONFLICT_ATTEMPTS_MAX, POOL_CONNECTIONS_MAX, TRANSACTION_SECONDS_MAX
 from syncline.backend.ownership import RowSecurity
 from syncline.backend.persisters.base import (
@@ -20,6 +21,7 @@ from syncline.backend.persisters.base import (
     UploadOutcome,
     Write,
     WriteRefused,
+    one_batch,
 )
 from syncline.backend.persisters.postgres.batches import BatchPipeline
 from syncline.backend.persisters.postgres.checkpoints import count_checkpoint
@@ -57,6 +59,7 @@ class PostgresPersister:
 
     The role needs SELECT, INSERT, UPDATE and DELETE on the tables and on `syncline_uploads`, which it makes where it may.
     With `row_security` the database's own policies decide too. `prepared_statements` False is for poolers that cannot keep them.
+    `dead_letter_limits` says how many refused transactions are kept.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class PostgresPersister:
         transaction_seconds_max: float = TRANSACTION_SECONDS_MAX,
         row_security: RowSecurity | None = None,
         prepared_statements: bool = True,
+        dead_letter_limits: DeadLetterLimits | None = None,
     ) -> None:
         self._row_security = row_security
         self._transaction_seconds_max = transaction_seconds_max
@@ -81,7 +85,9 @@ class PostgresPersister:
         )
         self._columns: dict[str, TableColumns] = {}
         self._retention = VerdictRetention(self._pool, seconds_max=transaction_seconds_max)
-        self.dead_letters = PostgresDeadLetters(self._pool, seconds_max=transaction_seconds_max)
+        self.dead_letters = PostgresDeadLetters(
+            self._pool, seconds_max=transaction_seconds_max, limits=dead_letter_limits
+        )
         self.staged_store = PostgresStagedStore(dsn)
         self._batches = BatchPipeline(
             self._pool,
@@ -122,7 +128,7 @@ class PostgresPersister:
         try:
             return await self._within(
                 self._transaction_seconds_max,
-                lambda fresh: self._apply_once(upload.writes, upload.identity, fresh),
+                lambda fresh: self._apply_batches(one_batch(upload.writes), upload.identity, fresh),
                 conflicts=conflicts,
             )
         except WriteRefused as exc:
@@ -192,25 +198,13 @@ class PostgresPersister:
         except (psycopg.Error, TimeoutError) as exc:
             raise RetryLater("The checkpoint could not be counted.") from exc
 
-    async def _apply_once(
-        self, writes: list[Write], identity: UploadIdentity | None, fresh: set[str]
-    ) -> TransactionResult:
-        """One attempt. `fresh` names the tables whose columns were read for this upload; more are added."""
-        async with self._pool.connection() as connection, connection.transaction():
-            if identity is not None:
-                stored = await claim_upload(connection, identity, _SUCCESS)
-                if stored is not None:
-                    return stored
-            if self._row_security is not None and writes:
-                await enter_row_security(connection, self._row_security, writes[0].context)
-            for write in writes:
-                await self._write_or_look_again(connection, write, fresh)
-        return _SUCCESS
-
     async def _apply_batches(
         self, batches: AsyncIterator[list[Write]], identity: UploadIdentity | None, fresh: set[str]
     ) -> TransactionResult:
-        """One attempt at a transaction whose writes are read while it runs: one batch of them is held at a time."""
+        """One attempt at a transaction whose writes are read while it runs: one batch of them is held at a time.
+
+        `fresh` names the tables whose columns were read for this upload; more are added.
+        """
         async with self._pool.connection() as connection, connection.transaction():
             if identity is not None:
                 stored = await claim_upload(connection, identity, _SUCCESS)

@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 import psycopg
 
-from syncline.backend.persisters.base import CLIENT_FORKED, UploadIdentity, WriteRefused
+from syncline.backend.persisters.base import UploadIdentity
 from syncline.backend.persisters.postgres.pipeline import fails_as
+from syncline.backend.persisters.repeats import verdict_of_repeat
 from syncline.errors import ConfigError
 from syncline.protocol.crud import TransactionResult
 
@@ -90,14 +91,7 @@ async def claim_upload(
     if latest is None or latest[1] < identity.first_crud_id:
         await connection.execute(_INSERT, _row(identity, verdict))
         return None
-    first, last, content_hash, stored = latest
-    if (first, last, content_hash) == (identity.first_crud_id, identity.last_crud_id, identity.content_hash):
-        result = msgspec.json.decode(stored, type=TransactionResult)
-        return msgspec.structs.replace(result, deduplicated=True)
-    raise WriteRefused(
-        CLIENT_FORKED,
-        "These operation ids were used for other content: the device's file is a copy. Take a new client id and send again.",
-    )
+    return verdict_of_repeat(identity, latest)
 
 
 def _row(identity: UploadIdentity, verdict: TransactionResult) -> tuple[Any, ...]:

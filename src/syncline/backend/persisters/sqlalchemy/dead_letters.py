@@ -12,20 +12,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from syncline.backend.dead_letters.letters import (
     DeadLetter,
     DeadLetterFilter,
-    DeadLettersFull,
+    DeadLetterLimits,
     DeadLetterState,
     KeptVerdict,
 )
 from syncline.backend.dead_letters.rows import LETTER_COLUMNS, letter_of, letter_row, verdict_columns, write_result_row
 from syncline.backend.limits import (
-    DEAD_LETTER_BYTES_PER_USER_MAX,
     DEAD_LETTER_REPEAT_HOURS,
     DEAD_LETTERS_KEPT_DAYS,
     DEAD_LETTERS_LISTED_BYTES_MAX,
     DEAD_LETTERS_LISTED_MAX,
-    DEAD_LETTERS_MAX,
-    DEAD_LETTERS_PER_USER_MAX,
-    FAILURES_COUNTED_PER_USER_MAX,
     UPLOADS_KEPT_DAYS,
 )
 from syncline.backend.persisters.base import UploadIdentity
@@ -42,7 +38,7 @@ _OPEN = str(DeadLetterState.OPEN)
 
 
 class SQLAlchemyDeadLetters:
-    """Letters beside the writes of a persister; the limits are arguments for tests and for apps that know better.
+    """Letters beside the writes of a persister.
 
     `tables` gives our own tables, once the persister is open.
     """
@@ -52,17 +48,11 @@ class SQLAlchemyDeadLetters:
         runner: TransactionRunner,
         tables: Callable[[], OwnTables],
         *,
-        letters_max: int = DEAD_LETTERS_MAX,
-        letters_per_user_max: int = DEAD_LETTERS_PER_USER_MAX,
-        bytes_per_user_max: int = DEAD_LETTER_BYTES_PER_USER_MAX,
-        failures_per_user_max: int = FAILURES_COUNTED_PER_USER_MAX,
+        limits: DeadLetterLimits | None = None,
     ) -> None:
         self._runner = runner
         self._tables = tables
-        self._letters_max = letters_max
-        self._letters_per_user_max = letters_per_user_max
-        self._bytes_per_user_max = bytes_per_user_max
-        self._failures_per_user_max = failures_per_user_max
+        self._limits = limits or DeadLetterLimits()
         self._write_results = False
 
     async def prepare(self, *, write_results: bool) -> None:
@@ -173,7 +163,7 @@ class SQLAlchemyDeadLetters:
             if (await connection.execute(counted)).rowcount:
                 return await _number(connection, sa.select(failures.c.failures).where(mine))
             await connection.execute(failures.insert(), {**key, "failures": 1, "last_at": now})
-            await _forget(connection, failures, user_id, kept=self._failures_per_user_max)
+            await _forget(connection, failures, user_id, kept=self._limits.failures_per_user_max)
             return 1
 
         return await self._in_transaction(count)
@@ -200,13 +190,9 @@ class SQLAlchemyDeadLetters:
         is_open = letters.c.state == _OPEN
         totals = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(letters.c.content_bytes), 0))
         row = (await connection.execute(totals.where(letters.c.user_id == user_id, is_open))).one()
-        if row[0] >= self._letters_per_user_max:
-            raise DeadLettersFull(f"{self._letters_per_user_max} letters of one user")
-        if row[1] + content_bytes > self._bytes_per_user_max:
-            raise DeadLettersFull(f"{self._bytes_per_user_max} bytes of one user")
-        some = sa.select(letters.c.id).where(is_open).limit(self._letters_max).subquery()
-        if await _number(connection, sa.select(sa.func.count()).select_from(some)) >= self._letters_max:
-            raise DeadLettersFull(f"{self._letters_max} letters")
+        self._limits.check_user(row[0], int(row[1]), content_bytes)
+        some = sa.select(letters.c.id).where(is_open).limit(self._limits.letters_max).subquery()
+        self._limits.check_all(await _number(connection, sa.select(sa.func.count()).select_from(some)))
 
     async def _drop_old(self, connection: AsyncConnection) -> None:
         """Forget letters that were settled long ago, reports about them, and failures that no device will repeat any more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from syncline.backend.dead_letters.letters import DeadLetterLimits
 from syncline.backend.limits import POOL_CONNECTIONS_MAX, TRANSACTION_SECONDS_MAX
 from syncline.backend.persisters.sqlalchemy.persister import SQLAlchemyPersister
 from syncline.errors import ConfigError
@@ -22,7 +23,13 @@ class MySQLPersister(SQLAlchemyPersister):
         *,
         connections_max: int = POOL_CONNECTIONS_MAX,
         transaction_seconds_max: float = TRANSACTION_SECONDS_MAX,
+        dead_letter_limits: DeadLetterLimits | None = None,
     ) -> None:
         if not url.startswith(("mysql:", "mysql+", "mariadb:", "mariadb+")):
             raise ConfigError("This is no MySQL URL.", hint="mysql://user:password@host/database")
-        super().__init__(url, connections_max=connections_max, transaction_seconds_max=transaction_seconds_max)
+        super().__init__(
+            url,
+            connections_max=connections_max,
+            transaction_seconds_max=transaction_seconds_max,
+            dead_letter_limits=dead_letter_limits,
+        )

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Callable
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from syncline.backend.dead_letters.letters import DeadLetterLimits
 from syncline.backend.limits import POOL_CONNECTIONS_MAX, TRANSACTION_SECONDS_MAX
-from syncline.backend.persisters.base import RetryLater, UploadIdentity, Write
+from syncline.backend.persisters.base import RetryLater, UploadIdentity, Write, one_batch
 from syncline.backend.persisters.sqlalchemy.catalog import Catalog
 from syncline.backend.persisters.sqlalchemy.databases import database_of
 from syncline.backend.persisters.sqlalchemy.dead_letters import SQLAlchemyDeadLetters
@@ -31,6 +32,7 @@ class SQLAlchemyPersister:
     An engine of the app's is used as it is, and not disposed of by `close`; docs/howto/backend-databases.md says what it must have.
     A URL names an async driver: `mysql+asyncmy://…`, `sqlite+aiosqlite:///…`, `postgresql+psycopg://…`. The database user needs SELECT,
     INSERT, UPDATE and DELETE on the tables and on `syncline_uploads` and `syncline_devices`, which are made where it may.
+    `dead_letter_limits` says how many refused transactions are kept.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class SQLAlchemyPersister:
         *,
         connections_max: int = POOL_CONNECTIONS_MAX,
         transaction_seconds_max: float = TRANSACTION_SECONDS_MAX,
+        dead_letter_limits: DeadLetterLimits | None = None,
     ) -> None:
         self._is_ours = isinstance(engine, str)
         if isinstance(engine, str):
@@ -50,7 +53,7 @@ class SQLAlchemyPersister:
         self._tables: OwnTables | None = None
         self._stored = StoredVerdicts()
         self._counts_checkpoints = False
-        self.dead_letters = SQLAlchemyDeadLetters(self._runner, lambda: self._own)
+        self.dead_letters = SQLAlchemyDeadLetters(self._runner, lambda: self._own, limits=dead_letter_limits)
 
     async def open(self) -> None:
         """Connect, and make the tables of verdicts and devices.
@@ -73,11 +76,7 @@ class SQLAlchemyPersister:
 
     async def apply(self, writes: list[Write], identity: UploadIdentity | None) -> TransactionResult:
         """Apply all writes in one transaction; see `syncline.backend.persisters.base.Persister`."""
-
-        async def all_at_once() -> AsyncIterator[list[Write]]:
-            yield writes
-
-        return await self.apply_stream(all_at_once, identity)
+        return await self.apply_stream(lambda: one_batch(writes), identity)
 
     async def apply_stream(
         self,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
+from syncline.backend.dead_letters.letters import DeadLetterLimits
 from syncline.backend.limits import POOL_CONNECTIONS_MAX, TRANSACTION_SECONDS_MAX
 from syncline.backend.persisters.sqlalchemy.persister import SQLAlchemyPersister
 
@@ -25,6 +26,12 @@ class SQLitePersister(SQLAlchemyPersister):
         *,
         connections_max: int = POOL_CONNECTIONS_MAX,
         transaction_seconds_max: float = TRANSACTION_SECONDS_MAX,
+        dead_letter_limits: DeadLetterLimits | None = None,
     ) -> None:
         url = URL.create("sqlite+aiosqlite", database=str(path)).render_as_string(hide_password=False)
-        super().__init__(url, connections_max=connections_max, transaction_seconds_max=transaction_seconds_max)
+        super().__init__(
+            url,
+            connections_max=connections_max,
+            transaction_seconds_max=transaction_seconds_max,
+            dead_letter_limits=dead_letter_limits,
+        )

@@ -14,7 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from syncline.backend.persisters.base import CLIENT_FORKED, UploadIdentity, WriteRefused
+from syncline.backend.persisters.base import UploadIdentity
+from syncline.backend.persisters.repeats import verdict_of_repeat
 from syncline.backend.persisters.sqlalchemy.databases import Database
 from syncline.backend.persisters.sqlalchemy.own_tables import OwnTables
 from syncline.protocol.crud import TransactionResult
@@ -46,14 +47,7 @@ async def claim_upload(
     )
     found = (await connection.execute(latest)).first()
     if found is not None and found[1] >= identity.first_crud_id:
-        first, last, content_hash, stored = found
-        if (first, last, content_hash) == (identity.first_crud_id, identity.last_crud_id, identity.content_hash):
-            result = msgspec.json.decode(stored, type=TransactionResult)
-            return msgspec.structs.replace(result, deduplicated=True)
-        raise WriteRefused(
-            CLIENT_FORKED,
-            "These operation ids were used for other content: the device's file is a copy. Take a new client id and send again.",
-        )
+        return verdict_of_repeat(identity, found)
     row = {
         "user_id": identity.user_id,
         "client_id": identity.client_id,

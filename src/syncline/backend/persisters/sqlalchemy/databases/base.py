@@ -120,15 +120,23 @@ class Database:
         del column
         return sa.literal_column("DEFAULT")
 
+    def undone_alone(self, connection: AsyncConnection) -> AbstractAsyncContextManager[object]:
+        """Around a statement that may fail and leave the transaction as it was: a savepoint."""
+        return connection.begin_nested()
+
     async def insert_new(
         self, connection: AsyncConnection, table: Table, values: Expressions, by_id: Expression
     ) -> bool:
-        """Make a row unless there is one with the same id (`by_id` finds it); whether it was made."""
+        """Make a row unless there is one with the same id (`by_id` finds it); whether it was made.
+
+        Look, then insert: what updates instead (ON DUPLICATE KEY) may do so for any unique key, and change another row than the one
+        that is meant.
+        """
         found = sa.select(sa.literal(1)).select_from(table.clause).where(by_id).with_for_update()
         if (await connection.execute(found)).first() is not None:
             return False
         try:
-            async with connection.begin_nested():
+            async with self.undone_alone(connection):
                 await connection.execute(table.clause.insert().values(values))
         except DBAPIError as exc:
             if self.refusal_code(exc) == "UNIQUE_VIOLATION" and (await connection.execute(found)).first() is not None:

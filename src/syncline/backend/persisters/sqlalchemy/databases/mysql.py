@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import uuid
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Any, cast
 
@@ -21,7 +23,6 @@ from syncline.backend.persisters.sqlalchemy.databases.base import (
     USER_ID_CHARACTERS_MAX,
     Database,
     Expression,
-    Expressions,
 )
 from syncline.backend.persisters.sqlalchemy.tables import Column, ColumnKind, Table
 from syncline.errors import ConfigError
@@ -169,23 +170,10 @@ class MySQLDatabase(Database):
             return element == expression
         return sa.and_(element == expression, _exactly(element) == _exactly(expression))
 
-    async def insert_new(
-        self, connection: AsyncConnection, table: Table, values: Expressions, by_id: Expression
-    ) -> bool:
-        """Look, then insert: ON DUPLICATE KEY fires on any unique key, and would change another row than the one that is meant.
-
-        No savepoint: a statement that fails leaves the transaction as it was.
-        """
-        found = sa.select(sa.literal(1)).select_from(table.clause).where(by_id).with_for_update()
-        if (await connection.execute(found)).first() is not None:
-            return False
-        try:
-            await connection.execute(table.clause.insert().values(values))
-        except DBAPIError as exc:
-            if self.refusal_code(exc) == "UNIQUE_VIOLATION" and (await connection.execute(found)).first() is not None:
-                return False  # another transaction has made it meanwhile
-            raise
-        return True
+    def undone_alone(self, connection: AsyncConnection) -> AbstractAsyncContextManager[object]:
+        """Needs nothing here: a statement that fails leaves the transaction as it was."""
+        del connection
+        return contextlib.nullcontext()
 
     def selected(self, element: Expression, column: Column) -> Expression:
         """Instants in UTC."""
