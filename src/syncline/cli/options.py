@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,15 +11,28 @@ import typer
 if TYPE_CHECKING:
     from syncline.service.config_file import ConfigSources
 
-__all__ = ["CONFIG_BASE64", "CONFIG_PATH", "SYNC_CONFIG_BASE64", "config_sources"]
+__all__ = ["SYNC_CONFIG", "ConfigOptions"]
 
-CONFIG_PATH: Path = typer.Option(None, "-c", "--config-path", help="The service's configuration file (YAML or JSON).")
-CONFIG_BASE64: str = typer.Option(None, "-c64", "--config-base64", help="The configuration itself, as base64.")
-SYNC_CONFIG_BASE64: str = typer.Option(None, "-sync64", "--sync-base64", help="The sync config itself, as base64.")
+CONFIG_PATH: Path | None = typer.Option(
+    None, "-c", "--config-path", help="The service's configuration file (YAML or JSON)."
+)
+SYNC_CONFIG: Path | None = typer.Option(
+    None, "--sync-config", "--sync-config-file-path", help="The sync config. Else the project's, else the running one."
+)
 
 
-def config_sources(path: Path | None, base64_text: str | None, sync_config_base64: str | None) -> ConfigSources:
-    """What the command line says of the configuration. Call inside `extra_needed("service")`."""
-    from syncline.service.config_file import ConfigSources
+@dataclass(frozen=True, slots=True)
+class ConfigOptions:
+    """Where the service's configuration is."""
 
-    return ConfigSources(path, base64_text, sync_config_base64)
+    config: Path | None = CONFIG_PATH
+    config_base64: str | None = typer.Option(
+        None, "-c64", "--config-base64", help="The configuration itself, as base64."
+    )
+    sync_base64: str | None = typer.Option(None, "-sync64", "--sync-base64", help="The sync config itself, as base64.")
+
+    def sources(self) -> ConfigSources:
+        """What the command line says of the configuration. Call inside `extra_needed("service")`."""
+        from syncline.service.config_file import ConfigSources
+
+        return ConfigSources(self.config, self.config_base64, self.sync_base64)

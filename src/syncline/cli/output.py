@@ -12,7 +12,7 @@ import typer
 
 from syncline.cli.exit_codes import CommandFailed
 
-__all__ = ["OUTPUT", "Output", "as_json", "as_yaml", "confirmed", "is_terminal", "say", "write_result"]
+__all__ = ["OUTPUT", "YES", "Output", "as_json", "as_yaml", "confirmed", "is_terminal", "say", "write_result"]
 
 YAML_COLUMNS = 80  # where long texts are folded
 
@@ -26,6 +26,7 @@ class Output(StrEnum):
 
 
 OUTPUT: Output = typer.Option(Output.HUMAN, "--output", "--format", help="Form of the result.")
+YES: bool = typer.Option(False, "--yes", "--confirm", help="Do not ask.")
 
 
 def write_result(value: Any, output: Output, human: Callable[[], str]) -> None:
@@ -72,7 +73,7 @@ def is_terminal() -> bool:
 def confirmed(question: str, *, yes: bool) -> None:
     """Ask before something is destroyed. Raises CommandFailed where the answer is no, or nobody can be asked.
 
-    `yes` is the command's `--yes`: nobody is asked then.
+    `yes` is the command's option YES: nobody is asked then.
     """
     if yes:
         return

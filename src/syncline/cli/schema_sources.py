@@ -33,7 +33,7 @@ def sync_config_of(path: Path, *, is_required: bool) -> str | None:
 def service_sync_config(address: AdminAddress) -> str:
     """The sync config that the running service uses. Raises CommandFailed where it has none."""
     active = AdminClient(address).diagnostics(content=True).get("active_sync_rules")
-    content: object = active.get("content") if isinstance(active, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    content: object = active.get("content") if isinstance(active, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]  # of any JSON
     if not isinstance(content, str) or not content.strip():
         raise CommandFailed(NO_SYNC_CONFIG, hint="Write powersync/sync-config.yaml, or deploy one: syncline deploy")
     return content

@@ -61,7 +61,7 @@ def test_nobody_is_asked_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPa
 def test_the_answer_at_a_terminal_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output, "is_terminal", lambda: True)
     answers = iter([True, False])
-    monkeypatch.setattr(typer, "confirm", lambda _question, err: next(answers))  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+    monkeypatch.setattr(typer, "confirm", lambda _question, err: next(answers))  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]  # as typer calls it
     confirmed("Really?", yes=False)
     with pytest.raises(CommandFailed, match="Nothing was done"):
         confirmed("Really?", yes=False)

@@ -7,12 +7,10 @@ from typing import Any, cast
 import typer
 
 from syncline.cli.exit_codes import CommandFailed, failures_told
-from syncline.cli.output import OUTPUT, Output, as_json, confirmed, write_result
+from syncline.cli.output import OUTPUT, YES, Output, as_json, confirmed, write_result
 from syncline.cli.project import API_URL, DIRECTORY, admin_address
 
 __all__ = ["reprocess", "source_sql", "users_connections", "users_revoke"]
-
-YES: bool = typer.Option(False, "--yes", "--confirm", help="Do not ask.")
 
 
 def users_revoke(

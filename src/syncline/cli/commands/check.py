@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +11,8 @@ import typer
 
 from syncline.cli.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, CommandFailed, failures_told
 from syncline.cli.extras import extra_needed
+from syncline.cli.option_groups import spread_options
+from syncline.cli.options import SYNC_CONFIG
 from syncline.cli.output import OUTPUT, Output, write_result
 from syncline.cli.project import API_URL, DIRECTORY, AdminAddress, admin_address
 
@@ -18,26 +22,50 @@ if TYPE_CHECKING:
 
 __all__ = ["check_policies", "check_schema"]
 
-SYNC_CONFIG: Path | None = typer.Option(
-    None, "--sync-config", "--sync-config-file-path", help="The sync config. Else the project's, else the running one."
-)
+
 ALLOW: list[str] = typer.Option(
     [], "--allow", help="What is meant: TABLE, TABLE.COLUMN, RULE, or RULE:TABLE.COLUMN. Repeat it for more."
 )
-STRICT: bool = typer.Option(False, "--strict", help="Advice fails the check too.")
 
 
+@dataclass(frozen=True, slots=True)
+class CheckOptions:
+    """The sync config that is compared, and what passes."""
+
+    sync_config: Path | None = SYNC_CONFIG
+    allow: list[str] = ALLOW
+    strict: bool = typer.Option(False, "--strict", help="Advice fails the check too.")
+    directory: str = DIRECTORY
+    api_url: str | None = API_URL
+
+    def config_text(self, *, with_api_url: bool = True) -> str:
+        """The file that is named, or the project's, or what the running service has. Raises CommandFailed."""
+        from syncline.cli.project import SYNC_CONFIG_FILE
+        from syncline.cli.schema_sources import service_sync_config, sync_config_of
+
+        path = self.sync_config
+        text = sync_config_of(path or Path(self.directory) / SYNC_CONFIG_FILE, is_required=path is not None)
+        if text is not None:
+            return text
+        return service_sync_config(admin_address(self.directory, self.api_url if with_api_url else None))
+
+    def report(self, *findings: Finding, notes: Sequence[str] = ()) -> SchemaReport:
+        """The report over what was found, without what is allowed."""
+        from syncline.cli.schema_check.allowing import allow
+        from syncline.cli.schema_check.report import SchemaReport
+
+        return SchemaReport(allow(findings, self.allow), tuple(notes), self.strict)
+
+
+@spread_options
 def check_schema(
     client: str = typer.Option(..., "--client", help="app.schema:SCHEMA, a schema as JSON, or a device's database."),
     source: str | None = typer.Option(
         None, "--source", "--source-uri", help="Ask this Postgres for its columns, no service."
     ),
-    sync_config: Path | None = SYNC_CONFIG,
     offline: bool = typer.Option(False, "--offline", help="Ask nobody: types and the source's rules are left out."),
-    allow: list[str] = ALLOW,
-    strict: bool = STRICT,
-    directory: str = DIRECTORY,
-    api_url: str | None = API_URL,
+    *,
+    options: CheckOptions,
     output: Output = OUTPUT,
 ) -> None:
     """Compare the device's schema, the sync config and the source: tables, columns, types, NULL, ids, unique indexes.
@@ -47,18 +75,16 @@ def check_schema(
     with failures_told(), extra_needed("service"):
         if offline and source:
             raise CommandFailed("--offline and --source exclude each other.", exit_code=EXIT_USAGE)
-        report = _schema_report(client, source, sync_config, offline, allow, strict, directory, api_url)
+        report = _schema_report(client, source, offline, options)
         write_result(report.as_value(), output, lambda: report.as_text("Device, sync config and source"))
     raise typer.Exit(EXIT_OK if report.passed else EXIT_FAILED)
 
 
+@spread_options
 def check_policies(
     backend: str = typer.Option(..., "--backend", help="The SyncBackend of the app: app.main:backend."),
-    sync_config: Path | None = SYNC_CONFIG,
-    allow: list[str] = ALLOW,
-    strict: bool = STRICT,
-    directory: str = DIRECTORY,
-    api_url: str | None = API_URL,
+    *,
+    options: CheckOptions,
     output: Output = OUTPUT,
 ) -> None:
     """Compare a backend's policies with the sync config: owners that it does not fill, writes that would vanish.
@@ -72,23 +98,14 @@ def check_policies(
         from syncline.cli.schema_check_inputs.imported import imported
         from syncline.service.sync_configs import compile_plan
 
-        plan = compile_plan(_sync_config(sync_config, directory, api_url))
+        plan = compile_plan(options.config_text())
         found = imported(backend, SyncBackend, option="--backend")
-        report = _report((*policy_findings(plan, found.policies), *owner_findings(plan)), allow, (), strict)
+        report = options.report(*policy_findings(plan, found.policies), *owner_findings(plan))
         write_result(report.as_value(), output, lambda: report.as_text("Backend and sync config"))
     raise typer.Exit(EXIT_OK if report.passed else EXIT_FAILED)
 
 
-def _schema_report(
-    client: str,
-    source: str | None,
-    config_path: Path | None,
-    offline: bool,
-    allow: list[str],
-    strict: bool,
-    directory: str,
-    api_url: str | None,
-) -> SchemaReport:
+def _schema_report(client: str, source: str | None, offline: bool, options: CheckOptions) -> SchemaReport:
     from syncline.cli.schema_check.alignment import Alignment
     from syncline.cli.schema_check.owner_rules import owner_findings
     from syncline.cli.schema_check.rules import schema_findings
@@ -100,7 +117,7 @@ def _schema_report(
     from syncline.service.sync_configs import compile_plan
 
     device = device_tables(client)
-    text = _sync_config(config_path, directory, None if offline or source else api_url)
+    text = options.config_text(with_api_url=not (offline or source))
     plan = compile_plan(text)
     notes: list[str] = []
     columns = demands = None
@@ -109,7 +126,7 @@ def _schema_report(
     elif source:
         columns, demands = ask_source(source), demands_of_source(source)
     else:
-        address: AdminAddress = admin_address(directory, api_url)
+        address: AdminAddress = admin_address(options.directory, options.api_url)
         columns = ask_service(address)
         demands, reason = demands_of_service(address)
         if demands is None:
@@ -117,20 +134,4 @@ def _schema_report(
     synced = client_tables(text, columns)
     notes += synced.notes
     alignment = Alignment(device, synced.tables, synced_queries(plan), columns, demands)
-    return _report((*schema_findings(alignment), *owner_findings(plan)), allow, tuple(notes), strict)
-
-
-def _report(findings: tuple[Finding, ...], allow: list[str], notes: tuple[str, ...], strict: bool) -> SchemaReport:
-    from syncline.cli.schema_check.allowing import allow as allowing
-    from syncline.cli.schema_check.report import SchemaReport
-
-    return SchemaReport(allowing(findings, allow), notes, strict)
-
-
-def _sync_config(path: Path | None, directory: str, api_url: str | None) -> str:
-    """The text of the file that is named, of the project's, or of the running service's. Raises CommandFailed."""
-    from syncline.cli.project import SYNC_CONFIG_FILE
-    from syncline.cli.schema_sources import service_sync_config, sync_config_of
-
-    text = sync_config_of(path or Path(directory) / SYNC_CONFIG_FILE, is_required=path is not None)
-    return text if text is not None else service_sync_config(admin_address(directory, api_url))
+    return options.report(*schema_findings(alignment), *owner_findings(plan), notes=notes)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import typer
 
 from syncline.cli.extras import extra_needed
-from syncline.cli.options import CONFIG_BASE64, CONFIG_PATH, SYNC_CONFIG_BASE64, config_sources
+from syncline.cli.option_groups import spread_options
+from syncline.cli.options import ConfigOptions
 
 __all__ = ["check_connection"]
 
 
+@spread_options
 def check_connection(
-    config: Path = CONFIG_PATH,
-    config_base64: str = CONFIG_BASE64,
-    sync_base64: str = SYNC_CONFIG_BASE64,
+    options: ConfigOptions,
 ) -> None:
     """Check the source and the storage.
 
@@ -25,5 +23,5 @@ def check_connection(
         from syncline.service.commands import check_connection as command
         from syncline.service.commands.running import run_command, tell
 
-        sources = config_sources(config, config_base64, sync_base64)
+        sources = options.sources()
     raise typer.Exit(run_command(sources, lambda found: command.check_connection(found, tell)))

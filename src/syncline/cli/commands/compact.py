@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import typer
 
 from syncline.cli.extras import extra_needed
-from syncline.cli.options import CONFIG_BASE64, CONFIG_PATH, SYNC_CONFIG_BASE64, config_sources
+from syncline.cli.option_groups import spread_options
+from syncline.cli.options import ConfigOptions
 
 __all__ = ["compact"]
 
 
+@spread_options
 def compact(
     buckets: str = typer.Option(None, "-b", "--buckets", help="Only these buckets: full names, between commas."),
     lookups: bool = typer.Option(
@@ -23,9 +23,8 @@ def compact(
     incremental_only: bool = typer.Option(
         False, "--incremental-only", help="Only buckets in which much is new, as a running service does by itself."
     ),
-    config: Path = CONFIG_PATH,
-    config_base64: str = CONFIG_BASE64,
-    sync_base64: str = SYNC_CONFIG_BASE64,
+    *,
+    options: ConfigOptions,
 ) -> None:
     """Compact bucket storage once; a running service does so all the time.
 
@@ -35,7 +34,7 @@ def compact(
         from syncline.service.commands import compact as command
         from syncline.service.commands.running import run_command, tell
 
-        sources = config_sources(config, config_base64, sync_base64)
+        sources = options.sources()
 
     def check() -> None:
         command.check_buckets(buckets)

@@ -6,6 +6,7 @@ What needs neither can be asked of its database too.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import quote, urlencode
 
@@ -13,7 +14,8 @@ import typer
 
 from syncline.cli.exit_codes import EXIT_USAGE, CommandFailed, failures_told
 from syncline.cli.extras import extra_needed
-from syncline.cli.output import OUTPUT, Output, as_json, confirmed, write_result
+from syncline.cli.option_groups import spread_options
+from syncline.cli.output import OUTPUT, YES, Output, as_json, confirmed, write_result
 
 if TYPE_CHECKING:
     from syncline.cli.backend_client import BackendClient
@@ -21,17 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["dead_letters_discard", "dead_letters_list", "dead_letters_retry", "dead_letters_show"]
 
-BACKEND_URL: str = typer.Option(
-    "http://127.0.0.1:8000", "--backend-url", envvar="SYNCLINE_BACKEND_URL", help="Address of the app's backend."
-)
-TOKEN: str = typer.Option(
-    "",
-    "--token",
-    envvar="SYNCLINE_BACKEND_TOKEN",
-    show_envvar=True,
-    show_default=False,
-    help="A token of a user of the backend.",
-)
 DATABASE: str | None = typer.Option(
     None, "--database", help="Ask the backend's Postgres itself, postgresql://…, for all users; no token is needed."
 )
@@ -40,14 +31,40 @@ PATH = "/api/dead-letters"
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class BackendOptions:
+    """Which backend, and who asks."""
+
+    backend_url: str = typer.Option(
+        "http://127.0.0.1:8000", "--backend-url", envvar="SYNCLINE_BACKEND_URL", help="Address of the app's backend."
+    )
+    token: str = typer.Option(
+        "",
+        "--token",
+        envvar="SYNCLINE_BACKEND_TOKEN",
+        show_envvar=True,
+        show_default=False,
+        help="A token of a user of the backend.",
+    )
+
+    def client(self) -> BackendClient:
+        """Asks the backend. Raises CommandFailed without a token."""
+        from syncline.cli.backend_client import BackendClient
+
+        if not self.token:
+            raise CommandFailed("Say who asks: --token, or the variable SYNCLINE_BACKEND_TOKEN.", exit_code=EXIT_USAGE)
+        return BackendClient(self.backend_url, self.token)
+
+
+@spread_options
 def dead_letters_list(
     everybody: bool = typer.Option(False, "--all", help="Of all users; the token must be an admin's."),
     user_id: str | None = typer.Option(None, "--user", help="Of this user; the token must be an admin's."),
     state: str | None = typer.Option("open", "--state", help="open, retried or discarded; empty for all."),
     code: str | None = typer.Option(None, "--code", help="Only with this error code."),
     limit: int = typer.Option(100, "--limit", min=1, help="So many at most."),
-    backend_url: str = BACKEND_URL,
-    token: str = TOKEN,
+    *,
+    backend: BackendOptions,
     database: str | None = DATABASE,
     output: Output = OUTPUT,
 ) -> None:
@@ -58,14 +75,15 @@ def dead_letters_list(
         if database:
             letters = _in_database(database, lambda found: found.list(query, limit))
         else:
-            letters = list(_letters(_client(backend_url, token), query, limit))
+            letters = list(_letters(backend.client(), query, limit))
         write_result(letters, output, lambda: _list_text(letters))
 
 
+@spread_options
 def dead_letters_show(
     letter_id: str = LETTER_ID,
-    backend_url: str = BACKEND_URL,
-    token: str = TOKEN,
+    *,
+    backend: BackendOptions,
     database: str | None = DATABASE,
     output: Output = OUTPUT,
 ) -> None:
@@ -74,26 +92,26 @@ def dead_letters_show(
         if database:
             letter = _in_database(database, lambda found: found.show(letter_id))
         else:
-            letter = _client(backend_url, token).call("GET", _path(letter_id), None)
+            letter = backend.client().call("GET", _path(letter_id), None)
         write_result(letter, output, lambda: as_json(letter))
 
 
-def dead_letters_retry(
-    letter_id: str = LETTER_ID, backend_url: str = BACKEND_URL, token: str = TOKEN, output: Output = OUTPUT
-) -> None:
+@spread_options
+def dead_letters_retry(letter_id: str = LETTER_ID, *, backend: BackendOptions, output: Output = OUTPUT) -> None:
     """Apply a refused write again, as its user. Ends with 1 where it is refused again."""
     with failures_told():
-        verdict = _client(backend_url, token).call("POST", f"{_path(letter_id)}/retry", None)
+        verdict = backend.client().call("POST", f"{_path(letter_id)}/retry", None)
         write_result(verdict, output, lambda: str(verdict["status"]))
         if verdict["status"] != "success":
             raise CommandFailed(str(verdict.get("message") or "It did not go through."))
 
 
+@spread_options
 def dead_letters_discard(
     letter_id: str = LETTER_ID,
-    yes: bool = typer.Option(False, "--yes", "--confirm", help="Do not ask."),
-    backend_url: str = BACKEND_URL,
-    token: str = TOKEN,
+    yes: bool = YES,
+    *,
+    backend: BackendOptions,
     database: str | None = DATABASE,
     output: Output = OUTPUT,
 ) -> None:
@@ -103,16 +121,8 @@ def dead_letters_discard(
         if database:
             letter = _in_database(database, lambda found: found.discard(letter_id))
         else:
-            letter = _client(backend_url, token).call("POST", f"{_path(letter_id)}/discard", None)
+            letter = backend.client().call("POST", f"{_path(letter_id)}/discard", None)
         write_result(letter, output, lambda: f"{letter['id']} is {letter['state']}")
-
-
-def _client(backend_url: str, token: str) -> BackendClient:
-    from syncline.cli.backend_client import BackendClient
-
-    if not token:
-        raise CommandFailed("Say who asks: --token, or the variable SYNCLINE_BACKEND_TOKEN.", exit_code=EXIT_USAGE)
-    return BackendClient(backend_url, token)
 
 
 def _in_database(uri: str, ask: Callable[[DatabaseLetters], T]) -> T:

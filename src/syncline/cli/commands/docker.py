@@ -8,7 +8,7 @@ import typer
 
 from syncline.cli.exit_codes import failures_told
 from syncline.cli.extras import extra_needed
-from syncline.cli.output import confirmed, say
+from syncline.cli.output import YES, confirmed, say
 from syncline.cli.project import DIRECTORY, Project, open_project
 
 __all__ = ["docker_configure", "docker_reset", "docker_start", "docker_stop"]
@@ -27,9 +27,6 @@ class Image(StrEnum):
 
     OURS = "ours"
     OFFICIAL = "official"
-
-
-YES: bool = typer.Option(False, "--yes", "--confirm", help="Do not ask.")
 
 
 def docker_configure(

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from syncline.cli.exit_codes import CommandFailed, failures_told
-from syncline.cli.extras import extra_needed
-from syncline.cli.live.connecting import NO_DEFAULTS, PARAM, STREAM, named_values, subscriptions_of
+from syncline.cli.exit_codes import CommandFailed
+from syncline.cli.explaining.options import CLAIM, ConnectionOptions, SourceOptions, SubscriptionOptions
+from syncline.cli.live.connecting import subscriptions_of
+from syncline.cli.option_groups import spread_options
 from syncline.cli.output import OUTPUT, Output, say, write_result
-from syncline.cli.project import API_URL, DIRECTORY, admin_address
+from syncline.cli.project import admin_address
 from syncline.cli.tables_text import counted
 from syncline.protocol.requests import StreamsRequest
 
@@ -29,82 +27,65 @@ USERS_MAX = 200  # connected users that `who` looks at; each is explained whole
 TABLE: str = typer.Argument(help="Table of the source: lists, or app.lists.")
 ROW_ID: str = typer.Argument(help="The row: its id, or else its key.")
 COLUMN: str = typer.Option("", "--column", help="Look the row up by this column.")
-CLAIM: list[str] = typer.Option(
-    [], "--claim", help="name=value: a claim of the user's token. Value is JSON, or else a text."
-)
-SOURCE: str | None = typer.Option(
-    None, "--source", "--source-uri", help="The source, postgresql://…; else that of the project's service.yaml."
-)
-SYNC_CONFIG: Path | None = typer.Option(
-    None, "--sync-config", "--sync-config-file-path", help="The sync config. Else the project's, else the running one."
-)
 USER: str = typer.Option(..., "--user", help="The user: sub of the token.")
 
 
+@spread_options
 def explain_row(
     table: str = TABLE,
     row_id: str = ROW_ID,
     user: str | None = typer.Option(None, "--user", help="Does this user see it, and through what?"),
     column: str = COLUMN,
-    claim: list[str] = CLAIM,
-    param: list[str] = PARAM,
-    stream: list[str] = STREAM,
-    no_defaults: bool = NO_DEFAULTS,
-    source: str | None = SOURCE,
-    sync_config: Path | None = SYNC_CONFIG,
-    directory: str = DIRECTORY,
-    api_url: str | None = API_URL,
+    *,
+    connecting: ConnectionOptions,
+    subscribing: SubscriptionOptions,
+    place: SourceOptions,
     output: Output = OUTPUT,
 ) -> None:
     """Tell in which buckets a row stands and why, and with --user whether the user sees it; if not, what is in the way."""
-    with _opened(source, sync_config, directory, api_url) as view:
+    with place.opened() as view:
         row = view.row(table, row_id, column)
         parts: dict[str, Explained] = {"row": row}
         if user is not None:
-            known = view.user(_connection(user, claim, param), _request(stream, no_defaults))
+            known = view.user(connecting.connection(user), subscribing.request())
             parts = {"visibility": _visibility(row, known), "row": row}
         value = {name: _value(part) for name, part in parts.items()}
         write_result(value, output, lambda: "\n".join(str(part) for part in parts.values()))
 
 
+@spread_options
 def explain_user(
     user: str = typer.Argument(help="The user: sub of the token."),
-    claim: list[str] = CLAIM,
-    param: list[str] = PARAM,
-    stream: list[str] = STREAM,
-    no_defaults: bool = NO_DEFAULTS,
-    source: str | None = SOURCE,
-    sync_config: Path | None = SYNC_CONFIG,
-    directory: str = DIRECTORY,
-    api_url: str | None = API_URL,
+    *,
+    connecting: ConnectionOptions,
+    subscribing: SubscriptionOptions,
+    place: SourceOptions,
     output: Output = OUTPUT,
 ) -> None:
     """Tell which buckets a user has, through which streams, parameters and lookups."""
-    with _opened(source, sync_config, directory, api_url) as view:
-        found = view.user(_connection(user, claim, param), _request(stream, no_defaults))
+    with place.opened() as view:
+        found = view.user(connecting.connection(user), subscribing.request())
         write_result(_value(found), output, lambda: str(found))
 
 
+@spread_options
 def explain_stream(
     name: str = typer.Argument(help='The stream: todos, or todos={"parameter": value}.'),
     user: str = USER,
-    claim: list[str] = CLAIM,
-    param: list[str] = PARAM,
-    source: str | None = SOURCE,
-    sync_config: Path | None = SYNC_CONFIG,
-    directory: str = DIRECTORY,
-    api_url: str | None = API_URL,
+    *,
+    connecting: ConnectionOptions,
+    place: SourceOptions,
     output: Output = OUTPUT,
 ) -> None:
     """Tell what one stream gives to a user. A stream that is not there by default is subscribed to."""
-    with _opened(source, sync_config, directory, api_url) as view:
+    with place.opened() as view:
         subscription = subscriptions_of([name])[0]
         known = {stream.name: stream for stream in view.plan.streams}
         if subscription.stream not in known:
             raise CommandFailed(f"There is no stream {subscription.stream}.", hint=f"There are: {', '.join(known)}.")
         is_default = known[subscription.stream].auto_subscribe and subscription.parameters is None
         request = StreamsRequest(include_defaults=is_default, subscriptions=[] if is_default else [subscription])
-        found = view.user(_connection(user, claim, param), request)
+        found = view.user(connecting.connection(user), request)
         streams = [stream for stream in found.streams if stream.name == subscription.stream]
         value = [stream for stream in _value(found)["streams"] if stream["name"] == subscription.stream]
         lines = [f"User {user}: {counted(sum(stream.bucket_count for stream in streams), 'bucket')}"]
@@ -113,6 +94,7 @@ def explain_stream(
         )
 
 
+@spread_options
 def who(
     table: str = TABLE,
     row_id: str = ROW_ID,
@@ -121,23 +103,22 @@ def who(
     ),
     column: str = COLUMN,
     claim: list[str] = CLAIM,
-    source: str | None = SOURCE,
-    sync_config: Path | None = SYNC_CONFIG,
-    directory: str = DIRECTORY,
-    api_url: str | None = API_URL,
+    *,
+    place: SourceOptions,
     output: Output = OUTPUT,
 ) -> None:
     """Show in which buckets a row stands, and which users see it: those who are connected now, or those that are named.
 
     Of connected users only the id is known: claims that the config reads are given with --claim, for all of them.
     """
-    with _opened(source, sync_config, directory, api_url) as view:
+    with place.opened() as view:
         row = view.row(table, row_id, column)
-        asked = user or _connected_users(directory, api_url)
+        asked = user or _connected_users(place)
         if len(asked) > USERS_MAX:
             say(f"Warning: {len(asked)} users are connected; the first {USERS_MAX} are looked at.")
             asked = asked[:USERS_MAX]
-        seeing = {name: list(_ways(view, row, _connection(name, claim, []))) for name in asked}
+        connecting = ConnectionOptions(claim, [])
+        seeing = {name: list(_ways(view, row, connecting.connection(name))) for name in asked}
         value = {
             "row": f"{row.schema}.{row.table}/{row_id}",
             "buckets": list(row.buckets),
@@ -145,16 +126,6 @@ def who(
             "users_without": [name for name, buckets in seeing.items() if not buckets],
         }
         write_result(value, output, lambda: _who_text(value))
-
-
-@contextmanager
-def _opened(source: str | None, sync_config: Path | None, directory: str, api_url: str | None) -> Generator[SourceView]:
-    """The source and the sync config that the options mean; around what a command does with them."""
-    with failures_told(), extra_needed("service"):
-        from syncline.cli.explaining.source_view import source_view
-
-        with source_view(source, sync_config, directory, api_url) as view:
-            yield view
 
 
 def _visibility(row: RowExplanation, connection: ConnectionExplanation) -> VisibilityExplanation:
@@ -168,25 +139,14 @@ def _ways(view: SourceView, row: RowExplanation, user: ConnectionData) -> list[s
     return list(dict.fromkeys(way.bucket for way in _visibility(row, view.user(user, None)).ways))
 
 
-def _connected_users(directory: str, api_url: str | None) -> list[str]:
+def _connected_users(place: SourceOptions) -> list[str]:
     """Users with an open stream: those of the process that answers, and those that all processes have reported as connected."""
     from syncline.cli.admin_client import AdminClient
 
-    found = AdminClient(admin_address(directory, api_url)).connections(None)
+    found = AdminClient(admin_address(place.directory, place.api_url)).connections(None)
     here = [str(stream["user_id"]) for stream in found["open"]]
     reported = [str(day["user_id"]) for day in found["days"] if day.get("disconnected_at") is None]
     return sorted({*here, *reported})
-
-
-def _connection(user: str, claims: list[str], parameters: list[str]) -> ConnectionData:
-    from syncline.sync_config.plan import ConnectionData
-
-    claimed = named_values(claims, option="--claim")
-    return ConnectionData({"sub": user, **claimed}, named_values(parameters, option="--param"))
-
-
-def _request(streams: list[str], no_defaults: bool) -> StreamsRequest:
-    return StreamsRequest(include_defaults=not no_defaults, subscriptions=subscriptions_of(streams))
 
 
 def _value(explained: Explained) -> Any:

@@ -9,26 +9,21 @@ import typer
 
 from syncline.cli.device_file.opening import KEY
 from syncline.cli.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, CommandFailed, failures_told
-from syncline.cli.live.connecting import CLAIM, ENDPOINT, NO_DEFAULTS, PARAM, STREAM, TOKEN, USER, viewer_of
+from syncline.cli.live.connecting import ViewerOptions
+from syncline.cli.option_groups import spread_options
 from syncline.cli.output import OUTPUT, Output, write_result
-from syncline.cli.project import DIRECTORY
 from syncline.cli.tables_text import aligned, bytes_text, counted
 
 __all__ = ["inspect"]
 
 
+@spread_options
 def inspect(
     file: Path | None = typer.Argument(None, help="The database file of a device."),
     check: bool = typer.Option(True, "--check/--no-check", help="Read the whole file for damage too."),
     key: str = KEY,
-    endpoint: str | None = ENDPOINT,
-    token: str = TOKEN,
-    user: str | None = USER,
-    claim: list[str] = CLAIM,
-    param: list[str] = PARAM,
-    stream: list[str] = STREAM,
-    no_defaults: bool = NO_DEFAULTS,
-    directory: str = DIRECTORY,
+    *,
+    viewed: ViewerOptions,
     output: Output = OUTPUT,
 ) -> None:
     """Show what is in a device's file, which is not changed; without a file what a user's new device would download.
@@ -36,7 +31,7 @@ def inspect(
     Tables, rows, buckets, sync state, queue, sizes, and no values of rows. Ends with 1 where something is wrong with them.
     """
     with failures_told():
-        if file is not None and user is not None:
+        if file is not None and viewed.user is not None:
             raise CommandFailed("Give a file, or --user.", exit_code=EXIT_USAGE)
         if file is not None:
             from syncline.cli.device_file.summary import summary_of
@@ -46,17 +41,7 @@ def inspect(
         else:
             from syncline.cli.commands.live import downloaded
 
-            viewer = viewer_of(
-                endpoint,
-                token,
-                user,
-                claim,
-                parameters=param,
-                streams=stream,
-                no_defaults=no_defaults,
-                directory=directory,
-            )
-            value = downloaded(viewer, sizes=True)
+            value = downloaded(viewed.viewer(), sizes=True)
             write_result(value, output, lambda: _download_text(value))
     raise typer.Exit(EXIT_FAILED if value["problems"] else EXIT_OK)
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from syncline.cli.exit_codes import CommandFailed, failures_told
-from syncline.cli.live.connecting import CLAIM, ENDPOINT, NO_DEFAULTS, PARAM, STREAM, TOKEN, USER, viewer_of
+from syncline.cli.live.connecting import ViewerOptions
 from syncline.cli.live.tailing import OPS_MAX, TAIL_S_MAX, tail
+from syncline.cli.option_groups import spread_options
 from syncline.cli.output import OUTPUT, Output, as_yaml, say, write_result
-from syncline.cli.project import DIRECTORY
 from syncline.cli.tables_text import aligned, bytes_text, counted
 
 if TYPE_CHECKING:
@@ -24,16 +24,11 @@ WAIT_S = 30.0  # seconds for the first checkpoint; a whole download may take WAI
 WAIT_DOWNLOAD_S = 600.0
 
 
+@spread_options
 def buckets(
-    endpoint: str | None = ENDPOINT,
-    token: str = TOKEN,
-    user: str | None = USER,
-    claim: list[str] = CLAIM,
-    param: list[str] = PARAM,
-    stream: list[str] = STREAM,
-    no_defaults: bool = NO_DEFAULTS,
     sizes: bool = typer.Option(False, "--sizes", help="Download everything into memory, and count rows and bytes."),
-    directory: str = DIRECTORY,
+    *,
+    viewed: ViewerOptions,
     output: Output = OUTPUT,
 ) -> None:
     """Show a user's buckets: names, operations, and the streams that they come from.
@@ -41,26 +36,19 @@ def buckets(
     The service is asked as a device asks it. What counts is what the token says.
     """
     with failures_told():
-        viewer = viewer_of(
-            endpoint, token, user, claim, parameters=param, streams=stream, no_defaults=no_defaults, directory=directory
-        )
+        viewer = viewed.viewer()
         value = downloaded(viewer, sizes=sizes)
         write_result(value, output, lambda: _buckets_text(value, sizes=sizes))
 
 
+@spread_options
 def tail_ops(
-    endpoint: str | None = ENDPOINT,
-    token: str = TOKEN,
-    user: str | None = USER,
-    claim: list[str] = CLAIM,
-    param: list[str] = PARAM,
-    stream: list[str] = STREAM,
-    no_defaults: bool = NO_DEFAULTS,
     count: int = typer.Option(OPS_MAX, "--count", "-n", min=1, help="Stop after so many operations."),
     seconds: float = typer.Option(TAIL_S_MAX, "--for", min=0.1, help="Stop after so many seconds."),
     from_start: bool = typer.Option(False, "--from-start", help="Begin with what is there already."),
     data: bool = typer.Option(False, "--data", help="Show the values of rows too."),
-    directory: str = DIRECTORY,
+    *,
+    viewed: ViewerOptions,
     output: Output = OUTPUT,
 ) -> None:
     """Show the operations that reach a user's devices, as they come. Ctrl-C ends it.
@@ -68,9 +56,7 @@ def tail_ops(
     With --output json each operation is one line of JSON, with yaml one document.
     """
     with failures_told():
-        viewer = viewer_of(
-            endpoint, token, user, claim, parameters=param, streams=stream, no_defaults=no_defaults, directory=directory
-        )
+        viewer = viewed.viewer()
         running = tail(
             viewer,
             lambda value: typer.echo(_operation_text(value, output)),

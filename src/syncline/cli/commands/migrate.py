@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import typer
 
 from syncline.cli.extras import extra_needed
-from syncline.cli.options import CONFIG_BASE64, CONFIG_PATH, SYNC_CONFIG_BASE64, config_sources
+from syncline.cli.option_groups import spread_options
+from syncline.cli.options import ConfigOptions
 
 __all__ = ["migrate"]
 
 
+@spread_options
 def migrate(
     direction: str = typer.Argument(
         help="up: to this release's layout. down: back, for an older release, or to nothing."
     ),
     to: int = typer.Option(None, "--to", help="With down: the layout to go back to; without it, storage is removed."),
-    config: Path = CONFIG_PATH,
-    config_base64: str = CONFIG_BASE64,
-    sync_base64: str = SYNC_CONFIG_BASE64,
+    *,
+    options: ConfigOptions,
 ) -> None:
     """Bring bucket storage up to date, or back.
 
@@ -29,7 +28,7 @@ def migrate(
         from syncline.service.commands import migrate as command
         from syncline.service.commands.running import run_command, tell
 
-        sources = config_sources(config, config_base64, sync_base64)
+        sources = options.sources()
     raise typer.Exit(
         run_command(
             sources,

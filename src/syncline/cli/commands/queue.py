@@ -10,7 +10,7 @@ import typer
 from syncline.cli.device_file.opening import FILE, KEY, reading, role_held
 from syncline.cli.device_file.queue import discard, listed, retry, shown
 from syncline.cli.exit_codes import EXIT_USAGE, CommandFailed, failures_told
-from syncline.cli.output import OUTPUT, Output, as_json, confirmed, write_result
+from syncline.cli.output import OUTPUT, YES, Output, as_json, confirmed, write_result
 
 __all__ = ["queue_discard", "queue_list", "queue_retry", "queue_show"]
 
@@ -61,7 +61,7 @@ def queue_retry(
 def queue_discard(
     file: Path = FILE,
     name: str = ID,
-    yes: bool = typer.Option(False, "--yes", "--confirm", help="Do not ask."),
+    yes: bool = YES,
     force: bool = FORCE,
     key: str = KEY,
     output: Output = OUTPUT,

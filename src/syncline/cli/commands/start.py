@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import gc
-from pathlib import Path
 
 import typer
 
 from syncline.cli.extras import extra_needed
-from syncline.cli.options import CONFIG_BASE64, CONFIG_PATH, SYNC_CONFIG_BASE64, config_sources
+from syncline.cli.option_groups import spread_options
+from syncline.cli.options import ConfigOptions
 
 __all__ = ["start"]
 
 
+@spread_options
 def start(
     runner_type: str = typer.Option(
         None, "-r", "--runner-type", help="What this process does: unified (default), api or sync. Also PS_RUNNER_TYPE."
@@ -23,9 +24,8 @@ def start(
         help="API worker processes; by default one fewer than cores, at least one. 0: everything in one process."
         " Also SYNCLINE_WORKERS.",
     ),
-    config: Path = CONFIG_PATH,
-    config_base64: str = CONFIG_BASE64,
-    sync_base64: str = SYNC_CONFIG_BASE64,
+    *,
+    options: ConfigOptions,
 ) -> None:
     """Run the sync service until it is told to stop."""
     with extra_needed("service"):
@@ -33,5 +33,5 @@ def start(
         from syncline.service.run import run_service
 
         gc.enable()
-        sources = config_sources(config, config_base64, sync_base64)
+        sources = options.sources()
     raise typer.Exit(run_service(sources, runner_type=runner_type, workers=workers))

@@ -83,17 +83,17 @@ class Device:
 
     async def dismiss_rejection(self, rejection_id: str) -> None:
         """Say that the user has seen it: a local write like any other, which reaches the user's other devices."""
-        await self.db.execute(f"UPDATE {REJECTIONS_TABLE} SET resolved = 1 WHERE id = ?", [rejection_id])  # noqa: S608
+        await self.db.execute(f"UPDATE {REJECTIONS_TABLE} SET resolved = 1 WHERE id = ?", [rejection_id])  # noqa: S608 - our own names
 
     async def settle_conflict(self, conflict_id: str, *, description: str | None) -> None:
         """Settle a conflict: with a text, the todo gets it; with None it stays as it is. Both in one transaction."""
         async with self.db.write_transaction() as tx:
             if description is not None:
                 await tx.execute(
-                    f"UPDATE todos SET description = ? WHERE id = (SELECT row_id FROM {CONFLICTS_TABLE} WHERE id = ?)",  # noqa: S608
+                    f"UPDATE todos SET description = ? WHERE id = (SELECT row_id FROM {CONFLICTS_TABLE} WHERE id = ?)",  # noqa: S608 - our own names
                     [description, conflict_id],
                 )
-            await tx.execute(f"UPDATE {CONFLICTS_TABLE} SET resolved = 1 WHERE id = ?", [conflict_id])  # noqa: S608
+            await tx.execute(f"UPDATE {CONFLICTS_TABLE} SET resolved = 1 WHERE id = ?", [conflict_id])  # noqa: S608 - our own names
 
     async def rows(self, sql: str) -> list[dict[str, Any]]:
         """Rows of a query on the device."""

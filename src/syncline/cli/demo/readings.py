@@ -35,28 +35,28 @@ CREATE FUNCTION demo_changed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NOTI
 )
 """Has Postgres say that something has changed. For the page alone: replication does not need it."""
 
-_LISTS = f"SELECT id, name, owner_id FROM lists ORDER BY created_at, name LIMIT {ROWS_SHOWN_MAX}"  # noqa: S608
+_LISTS = f"SELECT id, name, owner_id FROM lists ORDER BY created_at, name LIMIT {ROWS_SHOWN_MAX}"  # noqa: S608 - our own names
 # What was written on this device has no `created_at` until it comes back, and is the newest until then.
 _DEVICE_LISTS = (
-    f"SELECT id, name, owner_id FROM lists ORDER BY created_at IS NULL, created_at, name LIMIT {ROWS_SHOWN_MAX}"  # noqa: S608
+    f"SELECT id, name, owner_id FROM lists ORDER BY created_at IS NULL, created_at, name LIMIT {ROWS_SHOWN_MAX}"  # noqa: S608 - our own names
 )
 _DEVICE_TODOS = f"""
 SELECT id, list_id, description, completed FROM todos
 ORDER BY created_at IS NULL, created_at, description LIMIT {ROWS_SHOWN_MAX}
-"""  # noqa: S608
+"""  # noqa: S608 - of constants
 _DEVICE_REJECTIONS = f"""
 SELECT id, code, message, operations FROM {REJECTIONS_TABLE} WHERE resolved = 0 ORDER BY created_at, id LIMIT {CHANGES_SHOWN_MAX}
-"""  # noqa: S608
+"""  # noqa: S608 - of constants
 _DEVICE_CONFLICTS = f"""
 SELECT id, client_data, server_data FROM {CONFLICTS_TABLE} WHERE resolved = 0 ORDER BY created_at, id LIMIT {CHANGES_SHOWN_MAX}
-"""  # noqa: S608
-_DEVICE_QUEUE = f"SELECT id, tx_id, data FROM ps_crud ORDER BY id LIMIT {CHANGES_SHOWN_MAX}"  # noqa: S608
+"""  # noqa: S608 - of constants
+_DEVICE_QUEUE = f"SELECT id, tx_id, data FROM ps_crud ORDER BY id LIMIT {CHANGES_SHOWN_MAX}"  # noqa: S608 - our own names
 _COUNT_ROWS = "SELECT (SELECT count(*) FROM lists) + (SELECT count(*) FROM todos) AS count"
 
 _POSTGRES_LISTS = _LISTS.replace("id, name, owner_id", "id::text, name, owner_id::text")
 _POSTGRES_TODOS = f"""
 SELECT id::text, list_id::text, description, completed FROM todos ORDER BY created_at, description LIMIT {ROWS_SHOWN_MAX}
-"""  # noqa: S608
+"""  # noqa: S608 - of constants
 
 
 async def read_device(device: Device) -> DeviceState:

@@ -1,4 +1,4 @@
-"""Whose stream to open, and where: the options that the commands share, and the stream itself through the client's own transport."""
+"""Whose stream to open, and where: the options that commands share, and the stream itself through the client's own transport."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import typer
 
 from syncline.cli.exit_codes import EXIT_USAGE, CommandFailed, ServiceUnreachable
-from syncline.cli.project import admin_address
+from syncline.cli.project import DIRECTORY, admin_address
 from syncline.protocol.requests import StreamRequest, StreamsRequest, StreamSubscription
 
 if TYPE_CHECKING:
@@ -21,30 +21,17 @@ if TYPE_CHECKING:
     from syncline.protocol.lines import Line
 
 __all__ = [
-    "CLAIM",
-    "ENDPOINT",
     "NO_DEFAULTS",
     "PARAM",
     "STREAM",
-    "TOKEN",
-    "USER",
     "Viewer",
+    "ViewerOptions",
     "named_values",
     "subscriptions_of",
-    "viewer_of",
 ]
 
 BEARER_FROM = "SYNCLINE_TOKEN"
 LIFETIME_S = 3600  # seconds that a token of `--user` is good for
-ENDPOINT: str | None = typer.Option(
-    None, "--endpoint", "--api-url", help="Address of the service. Else api_url of cli.yaml, else the variable API_URL."
-)
-TOKEN: str = typer.Option(
-    "", "--token", envvar=BEARER_FROM, show_default=False, show_envvar=True, help="A user's token."
-)
-USER: str | None = typer.Option(
-    None, "--user", help="Instead of --token: a token for this user, signed as `generate token` does."
-)
 CLAIM: list[str] = typer.Option(
     [], "--claim", help="name=value, for the token of --user. Value is JSON, or else a text."
 )
@@ -100,32 +87,45 @@ async def _lines(portions: AsyncIterator[list[bytes]]) -> AsyncGenerator[tuple[L
                 yield line, len(text)
 
 
-def viewer_of(
-    endpoint: str | None,
-    token: str,
-    user: str | None,
-    claims: list[str],
-    *,
-    parameters: list[str],
-    streams: list[str],
-    no_defaults: bool,
-    directory: str,
-) -> Viewer:
-    """What the options say. Raises CommandFailed where they do not say whose stream, or where it is."""
-    if user is not None and token == os.environ.get(BEARER_FROM, ""):
-        token = ""  # nobody typed it: what was typed counts
-    if user is not None and token:
-        raise CommandFailed("--user and --token exclude each other.", exit_code=EXIT_USAGE)
-    if user is None and not token:
-        raise CommandFailed("Say whose stream: --token TOKEN, or --user ID.", exit_code=EXIT_USAGE)
-    # A token for the admin API is not needed here: with one, the address alone can be missing.
-    url = admin_address(directory, endpoint, _environment()).url
-    if user is not None:
-        from syncline.cli.commands.generate_token import token_for
+@dataclass(frozen=True, slots=True)
+class ViewerOptions:
+    """Whose stream, of which service."""
 
-        token = token_for(user, claims, lifetime_s=LIFETIME_S, directory=directory, api_url=url)
-    request = StreamsRequest(include_defaults=not no_defaults, subscriptions=subscriptions_of(streams))
-    return Viewer(url, token.strip(), named_values(parameters, option="--param"), request)
+    endpoint: str | None = typer.Option(
+        None,
+        "--endpoint",
+        "--api-url",
+        help="Address of the service. Else api_url of cli.yaml, else the variable API_URL.",
+    )
+    token: str = typer.Option(
+        "", "--token", envvar=BEARER_FROM, show_default=False, show_envvar=True, help="A user's token."
+    )
+    user: str | None = typer.Option(
+        None, "--user", help="Instead of --token: a token for this user, signed as `generate token` does."
+    )
+    claim: list[str] = CLAIM
+    param: list[str] = PARAM
+    stream: list[str] = STREAM
+    no_defaults: bool = NO_DEFAULTS
+    directory: str = DIRECTORY
+
+    def viewer(self) -> Viewer:
+        """What the options say. Raises CommandFailed where they do not say whose stream, or where it is."""
+        token, user = self.token, self.user
+        if user is not None and token == os.environ.get(BEARER_FROM, ""):
+            token = ""  # nobody typed it: what was typed counts
+        if user is not None and token:
+            raise CommandFailed("--user and --token exclude each other.", exit_code=EXIT_USAGE)
+        if user is None and not token:
+            raise CommandFailed("Say whose stream: --token TOKEN, or --user ID.", exit_code=EXIT_USAGE)
+        # A token for the admin API is not needed here: with one, the address alone can be missing.
+        url = admin_address(self.directory, self.endpoint, _environment()).url
+        if user is not None:
+            from syncline.cli.commands.generate_token import token_for
+
+            token = token_for(user, self.claim, lifetime_s=LIFETIME_S, directory=self.directory, api_url=url)
+        request = StreamsRequest(include_defaults=not self.no_defaults, subscriptions=subscriptions_of(self.stream))
+        return Viewer(url, token.strip(), named_values(self.param, option="--param"), request)
 
 
 def named_values(texts: list[str], *, option: str) -> dict[str, Any]:

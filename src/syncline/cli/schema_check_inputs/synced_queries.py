@@ -18,19 +18,9 @@ def synced_queries(plan: CompiledPlan) -> tuple[SyncedQuery, ...]:
     owners: dict[tuple[str, object], set[str]] = {}
     for owner in owner_columns(plan):
         owners.setdefault((owner.stream, owner.table), set()).add(owner.column)
-    queries = {source.name: source.queries for source in plan.bucket_sources}
     found: dict[SyncedQuery, None] = {}
-    for stream in plan.compiled_streams:
-        for _, bucket in stream.queriers:
-            for query in queries[bucket]:
-                pattern = query.table.pattern
-                names = [column.name for column in query.columns]
-                entry = SyncedQuery(
-                    stream.definition.name,
-                    query.object_type or pattern.name,
-                    pattern,
-                    None if None in names else frozenset(name for name in names if name is not None),
-                    frozenset(owners.get((stream.definition.name, pattern), ())),
-                )
-                found[entry] = None
+    for stream, _, query in plan.stream_queries():
+        name, pattern = stream.definition.name, query.table.pattern
+        filled = frozenset(owners.get((name, pattern), ()))
+        found[SyncedQuery(name, query.device_table, pattern, query.column_names, filled)] = None
     return tuple(found)

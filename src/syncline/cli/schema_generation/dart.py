@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from syncline.cli.schema_generation.model import ClientStream, ClientTable, ClientTables, ColumnKind, column_kind
+from syncline.cli.schema_generation.composing import declared_parameters, schema_with_streams
+from syncline.cli.schema_generation.model import ClientStream, ClientTable, ClientTables, ColumnKind
 from syncline.cli.schema_generation.names import camel_case, in_quotes
 
 __all__ = ["dart"]
@@ -12,12 +13,13 @@ _TYPES = {ColumnKind.TEXT: "String", ColumnKind.INTEGER: "int", ColumnKind.REAL:
 
 def dart(found: ClientTables) -> str:
     """The schema, and an extension type with the streams."""
-    tables = ",\n".join(map(_table, found.tables))
-    schema = f"Schema([\n{tables}\n]);\n"
-    if not found.streams:
-        return schema
-    methods = "\n".join(map(_stream, found.streams))
-    return f"{schema}\nextension type TypedSyncStreams(PowerSyncDatabase _db) {{\n{methods}\n}}\n"
+    return schema_with_streams(
+        found,
+        around_tables=("Schema([\n", "\n]);\n"),
+        table=_table,
+        around_streams=("\nextension type TypedSyncStreams(PowerSyncDatabase _db) {\n", "}\n"),
+        stream=_stream,
+    )
 
 
 def _text(name: str) -> str:
@@ -30,8 +32,7 @@ def _table(table: ClientTable) -> str:
 
 
 def _stream(stream: ClientStream) -> str:
-    names = [(one.name, camel_case(one.name), _TYPES[column_kind(one.types)]) for one in stream.parameters]
-    declared = ", ".join(f"required {kind} {variable}" for _, variable, kind in names)
-    given = " ".join(f"{_text(name)}: {variable}," for name, variable, _ in names)
+    declared = declared_parameters(stream, _TYPES, "required {type} {name}")
+    given = " ".join(f"{_text(one.name)}: {camel_case(one.name)}," for one in stream.parameters)
     head = f"{{{declared}}}" if declared else ""
-    return f"  SyncStream {camel_case(stream.name)}({head}) => _db.syncStream({_text(stream.name)}, {{{given}}});"
+    return f"  SyncStream {camel_case(stream.name)}({head}) => _db.syncStream({_text(stream.name)}, {{{given}}});\n"

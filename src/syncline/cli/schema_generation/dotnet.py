@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from syncline.cli.schema_generation.model import ClientStream, ClientTable, ClientTables, ColumnKind, column_kind
+from syncline.cli.schema_generation.composing import declared_parameters
+from syncline.cli.schema_generation.model import ClientStream, ClientTable, ClientTables, ColumnKind
 from syncline.cli.schema_generation.names import camel_case, capitalised, in_quotes, pascal_case
 
 __all__ = ["dot_net", "dot_net_class"]
@@ -69,7 +70,7 @@ def _streams(streams: tuple[ClientStream, ...]) -> str:
 
 
 def _stream(stream: ClientStream) -> str:
-    declared = ", ".join(f"{_TYPES[column_kind(one.types)]} {camel_case(one.name)}" for one in stream.parameters)
+    declared = declared_parameters(stream, _TYPES, "{type} {name}")
     entries = ",\n".join(f"            {{ {_text(one.name)}, {camel_case(one.name)} }}" for one in stream.parameters)
     given = f"{{\n{entries}\n        }}" if entries else "{}"
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from syncline.cli.schema_generation.composing import declared_parameters, schema_with_streams
 from syncline.cli.schema_generation.model import (
     ClientStream,
     ClientTable,
@@ -9,7 +10,6 @@ from syncline.cli.schema_generation.model import (
     ColumnKind,
     StreamParameter,
     ValueTypes,
-    column_kind,
 )
 from syncline.cli.schema_generation.names import camel_case, in_quotes
 
@@ -25,12 +25,14 @@ _STREAMS = (
 
 def kotlin(found: ClientTables) -> str:
     """The schema, and a value class with the streams."""
-    tables = ",\n".join(map(_table, found.tables))
-    schema = f"{_TABLES}{_STREAMS if found.streams else ''}\nval schema = Schema(\n{tables}\n)\n"
-    if not found.streams:
-        return schema
-    methods = "\n".join(map(_stream, found.streams))
-    return f"{schema}\n@JvmInline\nvalue class TypedSyncStreams(private val db: PowerSyncDatabase) {{\n{methods}\n}}\n"
+    imports = _TABLES + (_STREAMS if found.streams else "")
+    return schema_with_streams(
+        found,
+        around_tables=(f"{imports}\nval schema = Schema(\n", "\n)\n"),
+        table=_table,
+        around_streams=("\n@JvmInline\nvalue class TypedSyncStreams(private val db: PowerSyncDatabase) {\n", "}\n"),
+        stream=_stream,
+    )
 
 
 def _text(name: str) -> str:
@@ -45,10 +47,10 @@ def _table(table: ClientTable) -> str:
 def _stream(stream: ClientStream) -> str:
     head = f"  fun {camel_case(stream.name)}("
     if not stream.parameters:
-        return f"{head}): SyncStream = db.syncStream({_text(stream.name)}, emptyMap())"
-    declared = ", ".join(f"{camel_case(one.name)}: {_TYPES[column_kind(one.types)]}" for one in stream.parameters)
+        return f"{head}): SyncStream = db.syncStream({_text(stream.name)}, emptyMap())\n"
+    declared = declared_parameters(stream, _TYPES, "{name}: {type}")
     puts = "\n".join(f"    put({_text(one.name)}, {_value(one)})" for one in stream.parameters)
-    return f"{head}{declared}): SyncStream = db.syncStream({_text(stream.name)}, buildMap {{\n{puts}\n  }})"
+    return f"{head}{declared}): SyncStream = db.syncStream({_text(stream.name)}, buildMap {{\n{puts}\n  }})\n"
 
 
 def _value(parameter: StreamParameter) -> str:

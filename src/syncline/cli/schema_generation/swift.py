@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from syncline.cli.schema_generation.composing import declared_parameters, schema_with_streams
 from syncline.cli.schema_generation.model import (
     ClientStream,
     ClientTable,
@@ -9,7 +10,6 @@ from syncline.cli.schema_generation.model import (
     ColumnKind,
     StreamParameter,
     ValueTypes,
-    column_kind,
 )
 from syncline.cli.schema_generation.names import camel_case, in_quotes
 
@@ -24,11 +24,13 @@ _STREAMS_HEAD = (
 
 def swift(found: ClientTables) -> str:
     """The schema, and a struct with the streams."""
-    tables = ",\n".join(map(_table, found.tables))
-    schema = f"import PowerSync\n\nlet schema = Schema(\n{tables}\n)\n\n"
-    if not found.streams:
-        return schema
-    return f"{schema}{_STREAMS_HEAD}{''.join(map(_stream, found.streams))}}}\n"
+    return schema_with_streams(
+        found,
+        around_tables=("import PowerSync\n\nlet schema = Schema(\n", "\n)\n\n"),
+        table=_table,
+        around_streams=(_STREAMS_HEAD, "}\n"),
+        stream=_stream,
+    )
 
 
 def _text(name: str) -> str:
@@ -41,7 +43,7 @@ def _table(table: ClientTable) -> str:
 
 
 def _stream(stream: ClientStream) -> str:
-    declared = ", ".join(f"{camel_case(one.name)}: {_TYPES[column_kind(one.types)]}" for one in stream.parameters)
+    declared = declared_parameters(stream, _TYPES, "{name}: {type}")
     entries = ",\n".join(f"            {_text(one.name)}: {_value(one)}" for one in stream.parameters)
     given = f"[\n{entries}\n        ]" if entries else "[:]"
     return (
