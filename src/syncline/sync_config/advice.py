@@ -7,7 +7,7 @@ forgotten value makes the row disappear after its upload. So the backend's polic
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from syncline.sync_config.compiled_plan import CompiledPlan
@@ -53,11 +53,11 @@ class Advice:
 def owner_columns(plan: CompiledPlan) -> tuple[OwnerColumn, ...]:
     """The columns by which rows reach the users that own them, each once for every stream."""
     found: dict[OwnerColumn, None] = {}
-    for stream, querier, query in _synced(plan):
+    for stream, querier, query in plan.stream_queries():
         for key, sources in zip(query.keys, querier.instantiation, strict=True):
             if isinstance(key, ColumnValue) and key.source == 0:
                 for parameter in filter(None, map(_claim, sources)):
-                    found[OwnerColumn(stream, query.table.pattern, key.name, parameter)] = None
+                    found[OwnerColumn(stream.definition.name, query.table.pattern, key.name, parameter)] = None
     return tuple(found)
 
 
@@ -72,19 +72,10 @@ def advise(plan: CompiledPlan, injected: Mapping[str, Collection[str]]) -> tuple
         columns = _injected(injected, owner.table)
         if columns is not None and owner.column not in columns:
             found[_not_injected(owner)] = None
-    for stream, querier, query in _synced(plan):
+    for stream, querier, query in plan.stream_queries():
         if _injected(injected, query.table.pattern) is not None and _only_through_lookups(querier, query):
-            found[_no_owner(stream, query.table.pattern)] = None
+            found[_no_owner(stream.definition.name, query.table.pattern)] = None
     return tuple(found)
-
-
-def _synced(plan: CompiledPlan) -> Iterator[tuple[str, Querier, RowQuery]]:
-    """Every querier with every query of the bucket source that it opens, under the name of its stream."""
-    sources = {source.name: source.queries for source in plan.bucket_sources}
-    for stream in plan.compiled_streams:
-        for querier, bucket in stream.queriers:
-            for query in sources[bucket]:
-                yield stream.definition.name, querier, query
 
 
 def _claim(source: ValueSource) -> str:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from syncline.errors import SyncConfigError
 from syncline.protocol.requests import StreamsRequest
 from syncline.sync_config.compiler.legacy.definitions import compile_definitions
 from syncline.sync_config.compiler.legacy.events import compile_events
-from syncline.sync_config.compiler.model import BucketSource, CompiledStream, EventDefinition, LookupIndex
+from syncline.sync_config.compiler.model import (
+    BucketSource,
+    CompiledStream,
+    EventDefinition,
+    LookupIndex,
+    Querier,
+    RowQuery,
+)
 from syncline.sync_config.compiler.streams import compile_streams
 from syncline.sync_config.document import parse_document
 from syncline.sync_config.evaluation.codegen import generate_evaluator
@@ -129,6 +136,14 @@ class CompiledPlan:
     def compiled_streams(self) -> tuple[CompiledStream, ...]:
         """What the streams were compiled to, in config order, for explanations."""
         return self._compiled
+
+    def stream_queries(self) -> Iterator[tuple[CompiledStream, Querier, RowQuery]]:
+        """Every stream with every querier of it, and every query of the bucket source which that opens."""
+        queries = {source.name: source.queries for source in self._bucket_sources}
+        for stream in self._compiled:
+            for querier, bucket in stream.queriers:
+                for query in queries[bucket]:
+                    yield stream, querier, query
 
     @property
     def bucket_sources(self) -> tuple[BucketSource, ...]:

@@ -29,6 +29,7 @@ Row = tuple[Any, ...]
 Binding = tuple[Row, ...]
 """The rows that the stages of one group found together, in stage order."""
 Lookups = Generator[Sequence[str], Mapping[str, Sequence[str]], Any]
+_NO_LOOKUPS: frozenset[str] = frozenset()  # of all who need none: an empty set takes as much as one of four
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ def resolve_buckets(
     return ResolvedBuckets(
         tuple(described),
         tuple(ResolvedBucket(name, found.priority, tuple(found.reasons)) for name, found in session.buckets.items()),
-        frozenset(session.answers),
+        frozenset(session.answers) if session.answers else _NO_LOOKUPS,
         tuple(name for name in explicit if name not in known),
         sum(session.results_by_stream.values()),
     )

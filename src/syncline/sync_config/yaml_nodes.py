@@ -129,7 +129,7 @@ class _Reader:
         return self._loader.index
 
     def _next(self) -> yaml.Event:
-        return cast("yaml.Event", self._loader.get_event())  # pyright: ignore[reportUnknownMemberType]
+        return cast("yaml.Event", self._loader.get_event())  # pyright: ignore[reportUnknownMemberType]  # the library has no types
 
     def document(self) -> YamlNode | None:
         self._next()  # stream start

@@ -111,7 +111,7 @@ def _data_tables(plan: CompiledPlan) -> dict[str, list[dict[str, str]]]:
     found: dict[str, list[dict[str, str]]] = {}
     for source in plan.bucket_sources:
         for query in source.queries:
-            entries = found.setdefault(query.object_type or query.table.pattern.name, [])
+            entries = found.setdefault(query.device_table, [])
             entry = {"query": _query_text(query)}
             if entry not in entries:
                 entries.append(entry)

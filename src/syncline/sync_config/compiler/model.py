@@ -60,6 +60,17 @@ class RowQuery:
     columns: tuple[OutputColumn, ...]
     keys: tuple[Expression, ...]
 
+    @property
+    def device_table(self) -> str:
+        """The name of the table under which devices have the rows."""
+        return self.object_type or self.table.pattern.name
+
+    @property
+    def column_names(self) -> frozenset[str] | None:
+        """The columns that devices get; None where it is all that a row has."""
+        names = {column.name for column in self.columns}
+        return None if None in names else frozenset(name for name in names if name is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class EventPayload:

@@ -63,12 +63,12 @@ class RequestData:
 def token_parameters(token: Mapping[str, Any]) -> Mapping[str, Any]:
     """What sync rules read as `token_parameters.x`: the claim `parameters`, and `user_id` as the token's `sub` (reference, 8.1)."""
     claim: Any = token.get("parameters")
-    return {**(claim if isinstance(claim, Mapping) else {}), "user_id": token.get("sub")}  # pyright: ignore[reportUnknownVariableType]
+    return {**(claim if isinstance(claim, Mapping) else {}), "user_id": token.get("sub")}  # pyright: ignore[reportUnknownVariableType]  # of any JSON
 
 
 def _member(value: Any, key: str) -> Any:
     if isinstance(value, Mapping):
-        return value.get(key)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    if isinstance(value, list) and key.isascii() and key.isdecimal() and int(key) < len(value):  # pyright: ignore[reportUnknownArgumentType]
-        return value[int(key)]  # pyright: ignore[reportUnknownVariableType]
+        return value.get(key)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # of any JSON
+    if isinstance(value, list) and key.isascii() and key.isdecimal() and int(key) < len(value):  # pyright: ignore[reportUnknownArgumentType]  # of any JSON
+        return value[int(key)]  # pyright: ignore[reportUnknownVariableType]  # of any JSON
     return None
