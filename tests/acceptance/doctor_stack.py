@@ -103,7 +103,7 @@ class Spoiling(http.server.ThreadingHTTPServer):
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    server: Spoiling  # pyright: ignore[reportIncompatibleVariableOverride]
+    server: Spoiling  # pyright: ignore[reportIncompatibleVariableOverride]  # it serves no other
 
     def do_POST(self) -> None:
         self._pass_on()

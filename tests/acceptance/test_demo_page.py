@@ -18,8 +18,8 @@ from syncline.cli.demo.npm_packages import cache_folder
 from syncline.cli.demo.web_sdk import WEB_PACKAGES
 from syncline.testing.waiting import eventually_sync
 from tests.acceptance.demo_page import DEADLINE_S, DemoPage, DemoProcess, running_demo
-from tests.interop.official import install_official_packages
 from tests.support.browser import Browser
+from tests.support.official_packages import install_official_packages
 
 ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / "build/demo-page"

@@ -9,7 +9,7 @@ import pytest
 from tools.requirements import Row, read_rows
 
 from syncline.cli.demo.web_sdk import WEB_PACKAGES
-from tests.interop.official import PACKAGES
+from tests.support.official_packages import PACKAGES
 
 ROOT = Path(__file__).parents[2]
 MARK = re.compile(r"mark\.requirement\(([^)]*)\)")

@@ -11,7 +11,7 @@ from typing import Any
 import apsw
 
 from syncline.client.schema import Schema, Table
-from tests.interop.official import install_official_packages
+from tests.support.official_packages import install_official_packages
 
 __all__ = ["NativeCore", "core_library", "schema_json"]
 

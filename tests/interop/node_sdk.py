@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from types import TracebackType
 
-from tests.interop.official import install_official_packages, node_program
 from tests.interop.official_sdk import OfficialSdk
+from tests.support.official_packages import install_official_packages, node_program
 
 __all__ = ["NodeSdk"]
 

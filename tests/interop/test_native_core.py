@@ -71,7 +71,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     apply = BucketStore.apply
 
     def counted(*arguments: object, **options: object) -> object:
-        result = apply(*arguments, **options)  # pyright: ignore[reportArgumentType]
+        result = apply(*arguments, **options)  # pyright: ignore[reportArgumentType]  # as it was called
         if isinstance(result, Blocked | Mismatch):
             counter[type(result).__name__.lower()] += 1
         return result

@@ -16,8 +16,8 @@ import yaml
 
 from syncline.testing.postgres import PostgresServer
 from syncline.testing.service_process import ServiceProcess
-from tests.interop.official import install_official_packages, node_program
 from tests.support.command_line import run_command_line
+from tests.support.official_packages import install_official_packages, node_program
 
 ADMIN = "an-admin-token"
 CLI_SECONDS_MAX = 60

@@ -22,7 +22,7 @@ from syncline.cli.schema_generation.outputs import SchemaOutput
 from syncline.cli.schema_generation.source_columns import SourceColumns
 from syncline.cli.schema_generation.tables import client_tables
 from syncline.cli.schema_generation.writers import written
-from tests.interop.official import install_official_packages, node_program
+from tests.support.official_packages import install_official_packages, node_program
 
 CLI_SECONDS_MAX = 60
 OUTPUTS = list(SchemaOutput)[:8] if os.environ.get("SYNCLINE_SOAK") else [SchemaOutput.TS, SchemaOutput.KOTLIN]

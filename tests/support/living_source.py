@@ -18,6 +18,7 @@ from aiohttp import web
 
 from syncline.protocol.ops import remove_checksum
 from tests.support.scripted_service import bucket, checkpoint, complete, data, put
+from tests.support.web_server import serving
 
 __all__ = ["BUCKET", "LivingSource", "serve_living_source"]
 
@@ -167,11 +168,5 @@ async def serve_living_source(seed: int, *, faults: float = 0.15) -> AsyncGenera
     app.router.add_post("/api/data", source.upload)
     app.router.add_get("/write-checkpoint2.json", source.write_checkpoint)
     app.router.add_post("/sync/stream", source.stream)
-    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    source.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with serving(app) as source.url:
         yield source
-    finally:
-        await runner.cleanup()

@@ -33,7 +33,7 @@ __all__ = ["RSocketPeer", "RawPeer", "StreamReader", "raw_peer", "rsocket_peer"]
 
 JSON = "application/json"
 ROUTE = b'{"path":"/sync/stream"}'
-decode_bson: Any = bson.decode  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+decode_bson: Any = bson.decode  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # the library has no types
 
 
 def as_json(line: dict[str, Any]) -> dict[str, Any]:
@@ -124,7 +124,7 @@ async def rsocket_peer(base_url: str, bearer: str, *, fragment_bytes: int | None
 
     client: Any = RSocketClient(
         transports(),
-        handler_factory=lambda: _Handler(errors),  # pyright: ignore[reportArgumentType]
+        handler_factory=lambda: _Handler(errors),  # pyright: ignore[reportArgumentType]  # a class or a function
         setup_payload=setup,
         keep_alive_period=timedelta(seconds=0.2),
         max_lifetime_period=timedelta(seconds=30),
@@ -145,7 +145,7 @@ class RawPeer:
     @property
     def response_headers(self) -> Any:
         """Those of the answer to the upgrade."""
-        return self.socket._response.headers  # pyright: ignore[reportPrivateUsage]
+        return self.socket._response.headers  # pyright: ignore[reportPrivateUsage]  # there is no other way to it
 
     async def send(self, frame: Frame | bytes) -> None:
         await self.socket.send_bytes(frame if isinstance(frame, bytes) else encode_frame(frame))

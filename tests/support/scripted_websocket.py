@@ -162,9 +162,9 @@ class ScriptedWebSocket:
 def _as_sent(value: Any) -> Any:
     """Numbers as the service writes them in BSON: those beyond 32 bits are doubles."""
     if isinstance(value, dict):
-        return {key: _as_sent(inner) for key, inner in value.items()}  # pyright: ignore[reportUnknownVariableType]
+        return {key: _as_sent(inner) for key, inner in value.items()}  # pyright: ignore[reportUnknownVariableType]  # of any JSON
     if isinstance(value, list):
-        return [_as_sent(inner) for inner in value]  # pyright: ignore[reportUnknownVariableType]
+        return [_as_sent(inner) for inner in value]  # pyright: ignore[reportUnknownVariableType]  # of any JSON
     if isinstance(value, int) and not isinstance(value, bool) and not -(2**31) <= value < 2**31:
         return float(value)
     return value

@@ -18,6 +18,7 @@ import pytest
 
 from syncline.client import Column, HttpConnector, Schema, SyncDatabase, Table
 from syncline.client.encryption import EncryptionKey, FileUnreadable, WrongKey, change_key
+from syncline.client.errors import ChecksumMismatch
 from tests.support.scripted_service import bucket, checkpoint, complete, data, put, serve
 
 SCHEMA = Schema([Table("lists", [Column.text("name")])])
@@ -111,6 +112,43 @@ async def sync(folder: Path) -> None:
             assert not [path for path in folder.glob("app.db*") if MARK in path.read_bytes()]
 
 
+async def shared_status(folder: Path) -> None:
+    """What the processes on an encrypted file tell each other names no bucket, parameter or user; of a file in the clear it does."""
+    file = folder / "app.db"
+    name = f'1#a["{MARK.decode()}"]'
+    ops = [put(1, "lists", "l1", name="x")]
+
+    def legible() -> list[str]:
+        paths = sorted(file.parent.glob(file.name + "-sync-*"))
+        assert paths
+        return [path.name for path in paths if MARK in path.read_bytes()]
+
+    async def tell(key: str | None) -> str:
+        """The owner's error as its peer sees it."""
+        async with (
+            serve() as service,
+            SyncDatabase(file, schema=SCHEMA, encryption_key=key) as owner,
+            SyncDatabase(file, schema=SCHEMA, encryption_key=key) as peer,
+        ):
+            service.lines = [checkpoint(1, bucket(name, ops, checksum=5)), data(name, ops), complete(1)]
+            await owner.sync_stream("projects", {"id": MARK.decode()}).subscribe()
+            await owner.connect(HttpConnector(service.url, user_id=MARK.decode()))
+            await owner.wait_for_status(lambda status: isinstance(status.download_error, ChecksumMismatch), 30)
+            await peer.connect(HttpConnector(service.url))
+            status = await peer.wait_for_status(lambda status: status.download_error is not None, 30)
+            assert bool(legible()) == (key is None), legible()
+            return str(status.download_error)
+
+    assert MARK.decode() in await tell(None)
+    left = folder / "app.db-sync-status"
+    left.write_bytes(left.read_bytes() + MARK)  # as after a crash
+    change_key(file, old=None, new=KEY)
+    assert not left.exists()
+    shown = await tell(KEY)
+    assert "ChecksumMismatch" in shown
+    assert MARK.decode() not in shown
+
+
 async def guide(folder: Path) -> None:
     """The program of docs/howto/encryption.md."""
     [text] = re.findall(r"^```python\n(.*?)^```", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
@@ -135,6 +173,7 @@ SCENARIOS: dict[str, Callable[[Path], Awaitable[None]]] = {
     "ciphers": ciphers,
     "changes": changes,
     "sync": sync,
+    "shared_status": shared_status,
     "guide": guide,
 }
 

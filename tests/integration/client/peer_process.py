@@ -39,6 +39,14 @@ class Worker:
     async def connected(self, wanted: bool) -> None:
         say(connected=(await self.db.wait_for_status(lambda status: status.connected is wanted, WAIT_S)).connected)
 
+    async def blocked(self, reason: str | None) -> None:
+        status = await self.db.wait_for_status(lambda status: status.blocked_by == reason, WAIT_S)
+        say(blocked=status.blocked_by, state=status.state)
+
+    async def failed(self) -> None:
+        status = await self.db.wait_for_status(lambda status: status.error is not None, WAIT_S)
+        say(error=str(status.error), state=status.state)
+
     async def synced(self) -> None:
         await self.db.wait_for_first_sync(timeout=WAIT_S)
         say(synced=True)

@@ -58,7 +58,7 @@ def test_it_has_every_name_of_the_asynchronous_database(db: SyncDatabase) -> Non
         assert not inspect.iscoroutinefunction(getattr(db, name)), name
         assert name in dir(db)
     with pytest.raises(AttributeError):
-        db.something_else  # noqa: B018
+        db.something_else  # noqa: B018 - looking it up is the test
 
 
 @pytest.mark.requirement(68, 103)
@@ -148,15 +148,15 @@ def test_other_parts_of_the_client_can_be_used_from_plain_code(db: SyncDatabase)
 def test_transactions_commit_and_roll_back(db: SyncDatabase) -> None:
     with db.write_transaction() as tx:
         tx.execute(INSERT, ["a", "x"])
-        with pytest.raises(RuntimeError), tx.savepoint():  # noqa: PT012
+        with pytest.raises(RuntimeError), tx.savepoint():  # noqa: PT012 - what is left early is the test
             tx.execute(INSERT, ["b", "y"])
             raise RuntimeError
         tx.execute_many(INSERT, [["c", "z"]])
         assert tx.get("SELECT count(*) FROM lists")[0] == 2
-    with pytest.raises(RuntimeError), db.write_transaction() as tx:  # noqa: PT012
+    with pytest.raises(RuntimeError), db.write_transaction() as tx:  # noqa: PT012 - what is left early is the test
         tx.execute(INSERT, ["d", "w"])
         raise RuntimeError
-    with pytest.raises(KeyboardInterrupt), db.write_transaction() as tx:  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), db.write_transaction() as tx:  # noqa: PT012 - what is left early is the test
         tx.execute(INSERT, ["d", "w"])
         raise KeyboardInterrupt
     with db.write_transaction() as tx:

@@ -216,7 +216,7 @@ async def test_10_connecting_after_a_clear_and_after_a_failed_connection_starts(
 ) -> None:
     service.lines = WHOLE
     with pytest.raises(ValueError, match="no transport"):
-        await db.connect(connector, transport="carrier pigeon")  # type: ignore[arg-type]
+        await db.connect(connector, transport="carrier pigeon")  # type: ignore[arg-type]  # wrong on purpose
     for _ in range(2):
         await db.connect(connector, retry_delay_s=FAST_S)
         await db.wait_for_first_sync(timeout=DEADLINE_S)
@@ -273,7 +273,7 @@ async def test_13_a_connection_without_any_line_is_reported(
 ) -> None:
     await db.connect(connector, retry_delay_s=FAST_S, limits=SOON)  # answered, and then nothing: a proxy that buffers
     status = await stalled(db, Wait.LINE)
-    assert "buffer" in status.stalled.hint  # type: ignore[union-attr]
+    assert "buffer" in status.stalled.hint  # type: ignore[union-attr]  # it is there
     service.send(*WHOLE)
     await goes_on(db)
 
@@ -417,7 +417,7 @@ async def test_options_that_the_service_would_refuse_are_refused_at_once(
     db: SyncDatabase, connector: HttpConnector
 ) -> None:
     with pytest.raises(ClientError, match="app_metadata"):
-        await db.connect(connector, app_metadata={"build": 7})  # type: ignore[dict-item]
+        await db.connect(connector, app_metadata={"build": 7})  # type: ignore[dict-item]  # wrong on purpose
     with pytest.raises(ClientError, match="params"):
         await db.connect(connector, params={"at": object()})
 

@@ -114,7 +114,7 @@ async def test_an_upload_whose_answer_was_lost_has_one_effect(
             if not self.lost:
                 self.lost = True
                 raise ConnectionResetError
-            await super()._settle(sent, results, **options)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+            await super()._settle(sent, results, **options)  # pyright: ignore[reportArgumentType]  # passed on
 
     async with SyncDatabase(tmp_path / "app.db", schema=SCHEMA) as db:
         await db.execute("INSERT INTO lists(id, name) VALUES ('a', 'one')")

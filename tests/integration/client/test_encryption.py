@@ -35,7 +35,7 @@ def ciphers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("scenario", ["keys", "ciphers", "changes", "sync", "guide"])
+@pytest.mark.parametrize("scenario", ["keys", "ciphers", "changes", "sync", "shared_status", "guide"])
 @pytest.mark.requirement(249)
 def test_an_encrypted_file(scenario: str, ciphers: Path, tmp_path: Path) -> None:
     done = subprocess.run(

@@ -198,7 +198,7 @@ async def test_a_wait_for_the_verdict_has_an_end_and_the_next_attempt_goes_on(ba
     async with SyncDatabase(tmp_path / "app.db", schema=SCHEMA) as db:
         await write_large(db)
         uploading = connector(backend.url, "patient")
-        sender: Any = uploading._uploader._staged  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
+        sender: Any = uploading._uploader._staged  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]  # of this uploader alone
         sender._verdict_wait_s = 0.0
         # A lock holds the work up until the device has given up waiting.
         async with await psycopg.AsyncConnection.connect(backend.source.dsn) as holding:

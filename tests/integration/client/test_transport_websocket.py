@@ -240,4 +240,4 @@ def test_a_transport_is_chosen_by_its_name() -> None:
     assert isinstance(made, WebSocketTransport)
     assert make_transport(made) is made
     with pytest.raises(ValueError, match="'http', 'websocket', 'polling'"):
-        make_transport("carrier pigeon")  # pyright: ignore[reportArgumentType]
+        make_transport("carrier pigeon")  # pyright: ignore[reportArgumentType]  # wrong on purpose

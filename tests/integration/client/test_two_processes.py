@@ -137,6 +137,47 @@ async def test_a_peer_takes_over_when_the_owner_ends(
     assert service.requests[-1]["client_id"] == await db.get_client_id()
 
 
+@pytest.mark.requirement(69, 74)
+async def test_a_peer_sees_why_the_owner_does_not_show_what_it_has(
+    db: SyncDatabase, service: ScriptedService, connector: HttpConnector, peer: Peer
+) -> None:
+    service.lines = WHOLE
+    await db.connect(connector, retry_delay_s=0.05)
+    await db.wait_for_first_sync(timeout=DEADLINE_S)
+    assert await peer.ask("connect") == {"role": "peer"}
+    assert (await peer.ask("blocked", None))["blocked"] is None
+    # The backend has the write, the source's checkpoints do not hold it yet.
+    await peer.ask("write", "Peer")
+    await eventually(lambda: service.write_checkpoints == 1, timeout_s=DEADLINE_S)
+    service.send(checkpoint(1, bucket("1#a[]", ROWS)), complete(1))
+    assert await peer.ask("blocked", "write_checkpoint") == {"blocked": "write_checkpoint", "state": "syncing"}
+    service.send(checkpoint(2, bucket("1#a[]", ROWS), write_checkpoint="1"), complete(2))
+    assert (await peer.ask("blocked", None))["blocked"] is None
+    # The owner's app keeps a transaction open.
+    db.set_transaction_limits(warn_after_s=0.05)
+    async with db.write_transaction() as tx:
+        await tx.execute("INSERT INTO lists(id, name) VALUES ('open', 'x')")
+        assert (await peer.ask("blocked", "open transaction"))["blocked"] == "open transaction"
+    # A reason goes with the owner whose it was.
+    await eventually(lambda: service.write_checkpoints == 2, timeout_s=DEADLINE_S)
+    service.send(checkpoint(3, bucket("1#a[]", ROWS)), complete(3))
+    assert (await peer.ask("blocked", "write_checkpoint"))["blocked"] == "write_checkpoint"
+    service.lines = [checkpoint(4, bucket("1#a[]", ROWS), write_checkpoint="2"), complete(4)]
+    await db.disconnect()
+    assert await peer.ask("role", "owner") == {"role": "owner"}
+    assert (await peer.ask("blocked", None))["blocked"] is None
+
+
+async def test_an_owner_without_a_network_is_offline_to_its_peers_too(db: SyncDatabase, peer: Peer) -> None:
+    await db.connect(HttpConnector("http://127.0.0.1:9"), retry_delay_s=0.05)
+    await db.wait_for_status(lambda status: status.download_error is not None, DEADLINE_S)
+    assert db.current_status.state == "offline"
+    assert await peer.ask("connect") == {"role": "peer"}
+    seen = await peer.ask("failed")
+    assert seen["state"] == "offline"
+    assert seen["error"] == str(db.current_status.error)
+
+
 @pytest.mark.requirement(69)
 async def test_any_process_switches_sync_off_and_on(
     db: SyncDatabase, service: ScriptedService, connector: HttpConnector, peer: Peer

@@ -5,10 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import os
-import shutil
-import signal
-import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +13,7 @@ from typing import Any
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
 from syncline.testing.waiting import eventually
-from tests.interop.web_sdk import ARGUMENTS, chromium_program
+from tests.support.chromium import running_chromium
 
 __all__ = ["Browser", "Page", "running_browser"]
 
@@ -155,21 +151,7 @@ class Page:
 @asynccontextmanager
 async def running_browser() -> AsyncGenerator[Browser]:
     """Start Chromium. Skips the test, with the reason, where there is none."""
-    program = chromium_program()
-    profile = Path(tempfile.mkdtemp(prefix="syncline-chromium-"))
-    with (profile / "browser.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            str(program),
-            *ARGUMENTS,
-            "--remote-debugging-port=0",
-            f"--user-data-dir={profile}",
-            "about:blank",
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,  # the browser is many processes: they end together
-        )
-    try:
+    async with running_chromium("--remote-debugging-port=0", "about:blank") as profile:
         opened = profile / "DevToolsActivePort"
 
         def address() -> list[str]:
@@ -188,8 +170,3 @@ async def running_browser() -> AsyncGenerator[Browser]:
             finally:
                 reading.cancel()
                 await asyncio.wait({reading})
-    finally:
-        if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-        await asyncio.to_thread(shutil.rmtree, profile, ignore_errors=True)

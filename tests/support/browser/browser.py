@@ -10,8 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.interop.official import install_official_packages, node_program
-from tests.interop.web_sdk import chromium_program
+from tests.support.chromium import chromium_program
+from tests.support.official_packages import install_official_packages, node_program
 
 __all__ = ["Browser", "BrowserError"]
 

@@ -220,8 +220,8 @@ Node = (
 def walk(part: object) -> Iterator[object]:
     """A part of a tree and all that stands in it, named subqueries where they are used."""
     if isinstance(part, tuple):
-        for item in part:  # pyright: ignore[reportUnknownVariableType]
-            yield from walk(item)  # pyright: ignore[reportUnknownArgumentType]
+        for item in part:  # pyright: ignore[reportUnknownVariableType]  # of any tree
+            yield from walk(item)  # pyright: ignore[reportUnknownArgumentType]  # of any tree
     elif is_dataclass(part):
         yield part
         for field in fields(part):

@@ -1,13 +1,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from syncline.client import SyncDatabase
 from syncline.client.attachments import (
     Attachment,
     AttachmentRefused,
@@ -21,22 +18,10 @@ from syncline.client.attachments.store import AttachmentStore
 from syncline.client.attachments.verification import Verification
 from syncline.client.retry import Exponential
 from syncline.testing.waiting import eventually
-from tests.integration.client.attachment_devices import DEADLINE_S, SCHEMA, PhotoDevice
+from tests.integration.client.attachments.photo_device import DEADLINE_S, PHOTO, PhotoDevice
 from tests.support.attachment_remote import RememberingRemote
 
 S = AttachmentState
-PHOTO = b"\xff\xd8" + bytes(range(256)) * 300  # more than one chunk
-
-
-@pytest.fixture
-async def device(tmp_path: Path) -> AsyncGenerator[PhotoDevice]:
-    async with SyncDatabase(tmp_path / "app.db", schema=SCHEMA) as db:
-        yield PhotoDevice(db, tmp_path / "photos")
-
-
-@pytest.fixture
-def remote() -> RememberingRemote:
-    return RememberingRemote()
 
 
 async def test_a_row_that_arrives_before_its_file_waits_for_it(device: PhotoDevice, remote: RememberingRemote) -> None:

@@ -3,13 +3,12 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from syncline.client import SyncDatabase
 from syncline.client.attachments import (
     Attachment,
     AttachmentExists,
@@ -26,22 +25,16 @@ from syncline.client.errors import PendingWrites
 from syncline.client.schema import SchemaInvalid
 from syncline.errors import ClientError
 from syncline.testing.waiting import eventually
-from tests.integration.client.attachment_devices import DEADLINE_S, REFERENCES, SCHEMA, PhotoDevice, referring
+from tests.integration.client.attachments.photo_device import (
+    DEADLINE_S,
+    PHOTO,
+    REFERENCES,
+    PhotoDevice,
+    referring,
+)
 from tests.support.attachment_remote import RememberingRemote
 
 S = AttachmentState
-PHOTO = b"\xff\xd8" + bytes(range(256)) * 300  # more than one chunk
-
-
-@pytest.fixture
-async def device(tmp_path: Path) -> AsyncGenerator[PhotoDevice]:
-    async with SyncDatabase(tmp_path / "app.db", schema=SCHEMA) as db:
-        yield PhotoDevice(db, tmp_path / "photos")
-
-
-@pytest.fixture
-def remote() -> RememberingRemote:
-    return RememberingRemote()
 
 
 @pytest.mark.requirement(208)

@@ -1,4 +1,4 @@
-"""A device that saves photos until it is killed: `python -m tests.integration.client.photo_process FILE FOLDER URL`.
+"""A device that saves photos until it is killed: `python -m tests.integration.client.attachments.photo_process FILE FOLDER URL`.
 
 It prints the id of each photo after it was saved, and uploads meanwhile, by plain PUT.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from syncline.client import SyncDatabase
 from syncline.client.attachments import Attachment, HttpStorage, Operation
-from tests.integration.client.attachment_devices import SCHEMA, PhotoDevice, referring
+from tests.integration.client.attachments.photo_device import SCHEMA, PhotoDevice, referring
 
 
 def content_of(photo_id: str) -> bytes:

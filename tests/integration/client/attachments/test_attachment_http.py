@@ -18,6 +18,7 @@ from syncline.client.attachments import (
     SignedRequest,
     TransferFailed,
 )
+from tests.support.web_server import serving
 
 SECRET = "signature-of-the-storage"
 CONTENT = bytes(range(256)) * 2000
@@ -68,12 +69,8 @@ async def bucket() -> AsyncGenerator[Bucket]:
     running = Bucket()
     app = web.Application(client_max_size=1 << 30)
     app.router.add_route("*", "/{name}", running.handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    running.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield running
-    await runner.cleanup()
+    async with serving(app) as running.url:
+        yield running
 
 
 @pytest.fixture

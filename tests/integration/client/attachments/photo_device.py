@@ -18,7 +18,7 @@ from syncline.client.attachments.queue import UpdateHook
 from syncline.client.retry import Fixed
 from syncline.testing.waiting import eventually
 
-__all__ = ["REFERENCES", "SCHEMA", "PhotoDevice", "referring"]
+__all__ = ["DEADLINE_S", "PHOTO", "REFERENCES", "SCHEMA", "PhotoDevice", "referring"]
 
 SCHEMA = Schema(
     [
@@ -28,6 +28,7 @@ SCHEMA = Schema(
     ]
 )
 REFERENCES = "SELECT photo_id AS id, 'jpg' AS file_extension FROM todos WHERE photo_id IS NOT NULL ORDER BY 1"
+PHOTO = b"\xff\xd8" + bytes(range(256)) * 300  # more than one chunk
 DEADLINE_S = 20.0
 NO_PAUSE = Fixed(0.0, jitter=0.0)
 

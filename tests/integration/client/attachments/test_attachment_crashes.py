@@ -13,11 +13,12 @@ from aiohttp import web
 
 from syncline.client import SyncDatabase
 from syncline.client.attachments import AttachmentState, AttachmentStats
-from tests.integration.client.attachment_devices import DEADLINE_S, SCHEMA, PhotoDevice
-from tests.integration.client.photo_process import content_of
+from tests.integration.client.attachments.photo_device import DEADLINE_S, SCHEMA, PhotoDevice
+from tests.integration.client.attachments.photo_process import content_of
 from tests.support.attachment_remote import RememberingRemote
+from tests.support.web_server import serving
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 SOAK = os.environ.get("SYNCLINE_SOAK") == "1"
 RUNS = 60 if SOAK else 2
 KILLS = 3
@@ -47,18 +48,14 @@ async def bucket() -> AsyncGenerator[SlowBucket]:
     running = SlowBucket(random.Random(SEED))
     app = web.Application(client_max_size=1 << 30)
     app.router.add_put("/{name}", running.put)
-    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    running.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield running
-    await runner.cleanup()
+    async with serving(app) as running.url:
+        yield running
 
 
 async def save_until_killed(file: Path, folder: Path, url: str, *, photos: int, delay_s: float) -> list[str]:
     """Run the device; kill it some time after it has saved so many. Returns the ids that it has told."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.integration.client.photo_process", str(file), str(folder), url),
+        *(sys.executable, "-m", "tests.integration.client.attachments.photo_process", str(file), str(folder), url),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
     )

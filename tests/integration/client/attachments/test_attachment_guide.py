@@ -22,7 +22,7 @@ from syncline.client import HttpConnector, SyncDatabase
 from syncline.client.attachments import AttachmentState
 from syncline.testing.waiting import eventually
 
-PAGE = Path(__file__).parents[3] / "docs/howto/attachments.md"
+PAGE = Path(__file__).parents[4] / "docs/howto/attachments.md"
 PROGRAMS = dict(re.findall(r"^```python\n# (\S+)\.py\n(.*?)^```", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE))
 PHOTO = b"\xff\xd8 a photo"
 DEADLINE_S = 20.0
