@@ -27,21 +27,30 @@ class CountedApp:
         if not is_stream:
             await self._app(scope, receive, send)
             return
-        metrics, opened = self._metrics, False
-
-        async def counted(message: MutableMapping[str, Any]) -> None:
-            nonlocal opened
-            await send(message)
-            kind = message["type"]
-            if kind == "http.response.body" or kind == "websocket.send":
-                if opened:
-                    metrics.data_sent(len(message.get("body") or message.get("bytes") or message.get("text") or b""))
-            elif kind == "websocket.accept" or (kind == "http.response.start" and message["status"] == 200):
-                opened = True
-                metrics.stream_opened()
-
+        counted = _CountedSend(send, self._metrics)
         try:
             await self._app(scope, receive, counted)
         finally:
-            if opened:
-                metrics.stream_closed()
+            if counted.opened:
+                self._metrics.stream_closed()
+
+
+class _CountedSend:
+    """`send` of one stream. No closure: that takes five times as much, for as long as a stream is open."""
+
+    __slots__ = ("_metrics", "_send", "opened")
+
+    def __init__(self, send: Send, metrics: ServiceMetrics) -> None:
+        self._send = send
+        self._metrics = metrics
+        self.opened = False
+
+    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+        await self._send(message)
+        kind = message["type"]
+        if kind == "http.response.body" or kind == "websocket.send":
+            if self.opened:
+                self._metrics.data_sent(len(message.get("body") or message.get("bytes") or message.get("text") or b""))
+        elif kind == "websocket.accept" or (kind == "http.response.start" and message["status"] == 200):
+            self.opened = True
+            self._metrics.stream_opened()

@@ -8,9 +8,10 @@ has gone returns silently.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-from collections.abc import AsyncGenerator, Callable, MutableMapping
-from typing import Any
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from typing import Any, Protocol
 
 from syncline.api.answers import CORS_HEADERS, InternalError, Receive, Scope, Send, send_error, send_too_many
 from syncline.api.compression import BodyEncoder, CompressorCount, body_encoder
@@ -38,7 +39,6 @@ def _head(line_format: LineFormat, coding: ContentCoding) -> list[tuple[bytes, b
 
 
 _HEADS = {(line_format, coding): _head(line_format, coding) for line_format in LineFormat for coding in ContentCoding}
-_ENDED = "the stream has ended"
 _STUCK = "the client takes nothing"
 
 
@@ -69,38 +69,13 @@ class SyncStreamApp:
         if self._open >= self._context.limits.connections_max:
             await send_too_many(send)
             return
-        connection = ConnectionData(token=token.payload, parameters=request.parameters or {})
         self._open += 1
         try:
-            line_format = choose_format(header(scope, b"accept"))
-            coding = choose_coding(header(scope, b"accept-encoding"))
-            stream = SyncStream(
-                self._context,
-                connection=connection,
-                request=request,
-                expires_at_s=token.expires_at_s,
-                line_format=line_format,
-                tells_each_checkpoint=tells_each_checkpoint(),
-            )
-            agent = header(scope, b"x-user-agent") or header(scope, b"user-agent") or ""
-            client_id = request.client_id
-            del request  # it may be as large as a body may be, and a stream is long
-            await self._serve(
-                stream,
-                receive,
-                send,
-                head=_HEADS[line_format, coding],
-                encoder=body_encoder(coding, self._compressors),
-                bson=line_format is LineFormat.BSON,
-                register=lambda end: self._registry.open(
-                    user_id=token.user_id,
-                    client_id=client_id,
-                    user_agent=agent,
-                    transport="http",
-                    token_expires_s=token.expires_at_s,
-                    end=end,
-                ),
-            )
+            serving = self._serving(scope, receive, send, request, token)
+            # A stream is long. The request may be as large as a body may be, and the headers hold a token.
+            del request, token
+            scope["headers"].clear()  # of the server's own list: a host's is copied (`embedding`)
+            await serving
         except SynclineError as exc:
             _log_refusal(exc)
             await send_error(send, exc)
@@ -109,6 +84,36 @@ class SyncStreamApp:
             await send_error(send, InternalError("Something went wrong."))
         finally:
             self._open -= 1
+
+    def _serving(
+        self, scope: Scope, receive: Receive, send: Send, request: StreamRequest, token: VerifiedToken
+    ) -> Awaitable[None]:
+        """What serves a stream, once it is awaited. It keeps neither the request nor the headers."""
+        line_format = choose_format(header(scope, b"accept"))
+        coding = choose_coding(header(scope, b"accept-encoding"))
+        return self._serve(
+            SyncStream(
+                self._context,
+                connection=ConnectionData(token=token.payload, parameters=request.parameters or {}),
+                request=request,
+                expires_at_s=token.expires_at_s,
+                line_format=line_format,
+                tells_each_checkpoint=tells_each_checkpoint(),
+            ),
+            receive,
+            send,
+            head=_HEADS[line_format, coding],
+            encoder=body_encoder(coding, self._compressors),
+            bson=line_format is LineFormat.BSON,
+            register=functools.partial(
+                self._registry.open,
+                user_id=token.user_id,
+                client_id=request.client_id,
+                user_agent=header(scope, b"x-user-agent") or header(scope, b"user-agent") or "",
+                transport="http",
+                token_expires_s=token.expires_at_s,
+            ),
+        )
 
     async def _read(self, scope: Scope, receive: Receive) -> tuple[StreamRequest, VerifiedToken]:
         """What is asked for, and by whom. Raises RequestInvalid, AuthError, ShuttingDown, ClientGone."""
@@ -135,18 +140,19 @@ class SyncStreamApp:
         head: list[tuple[bytes, bytes]],
         encoder: BodyEncoder,
         bson: bool,
-        register: Callable[[Callable[[], object]], OpenStream],
+        register: _Register,
     ) -> None:
         bursts = stream.bursts()
         try:
             # Errors up to the first burst are HTTP errors.
             first = await _first(bursts)
-            sent = _Sent(send)
+            sent = _Sent(send, stream)
             sending = asyncio.create_task(_send_bursts(first, bursts, sent, head, encoder))
             del first
             self._streams.add(sending)
-            opened = register(sending.cancel)
-            opened.measure = lambda: (stream.operations_sent, sent.bytes)
+            opened = register(end=sending.cancel)
+            del register
+            opened.measure = sent.measure
             lines = stream.observer = StreamLog(opened, bson=bson)
             lines.tell_opened()
             try:
@@ -168,17 +174,28 @@ class SyncStreamApp:
             await bursts.aclose()
 
 
+class _Register(Protocol):
+    """Enters the stream; `end` ends it."""
+
+    def __call__(self, *, end: Callable[[], object]) -> OpenStream: ...
+
+
 class _Sent:
-    """`send`, which counts the bytes of bodies."""
+    """`send` of one stream, which counts the bytes of bodies."""
 
-    __slots__ = ("_send", "bytes")
+    __slots__ = ("_bytes", "_send", "_stream")
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, stream: SyncStream) -> None:
         self._send = send
-        self.bytes = 0
+        self._stream = stream
+        self._bytes = 0
+
+    def measure(self) -> tuple[int, int]:
+        """Operations and bytes that were sent so far."""
+        return self._stream.operations_sent, self._bytes
 
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
-        self.bytes += len(message.get("body", b""))
+        self._bytes += len(message.get("body", b""))
         await self._send(message)
 
 
@@ -238,24 +255,21 @@ async def _send_parts(send: Send, encoder: BodyEncoder, text: bytes) -> None:
 async def _until_gone(receive: Receive, sending: asyncio.Task[None]) -> None:
     """Return when the client went away, or when nothing is sent any more.
 
-    The server's own task listens, and is woken by being cancelled: a task of its own for it would be a third of an idle stream.
+    The server's own task listens, and is woken by being cancelled: a task of its own for it would be a third of an idle stream. The
+    message of that is the ended task, which `add_done_callback` hands over.
     """
     listening = asyncio.current_task()
     assert listening is not None
-
-    def wake(_sending: asyncio.Task[None]) -> None:
-        listening.cancel(_ENDED)
-
-    sending.add_done_callback(wake)
+    sending.add_done_callback(listening.cancel)
     try:
         while not sending.done() and (await receive())["type"] != "http.disconnect":
             pass
     except asyncio.CancelledError as exc:
-        if exc.args != (_ENDED,):
+        if exc.args != (sending,):
             raise
         listening.uncancel()
     finally:
-        sending.remove_done_callback(wake)
+        sending.remove_done_callback(listening.cancel)
 
 
 def _log_refusal(exc: SynclineError) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from syncline.storage.control_model import ConnectionReport
+from syncline.sync.small_sets import SmallSets
 
 __all__ = ["REPORTS_WAITING_MAX", "OpenStream", "StreamRegistry"]
 
@@ -47,7 +48,7 @@ class StreamRegistry:
 
     def __init__(self, *, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
         self._now_ms = now_ms
-        self._by_user: dict[str, set[OpenStream]] = {}
+        self._by_user: SmallSets[OpenStream] = SmallSets()
         self._waiting: deque[ConnectionReport] = deque(maxlen=REPORTS_WAITING_MAX)
 
     def open(
@@ -70,18 +71,15 @@ class StreamRegistry:
             token_expires_s=token_expires_s,
             end=end,
         )
-        self._by_user.setdefault(user_id, set()).add(stream)
+        self._by_user.add(user_id, stream)
         self._waiting.append(_report(stream))
         return stream
 
     def close(self, stream: OpenStream) -> None:
         """A stream has ended. Safe to call twice."""
-        streams = self._by_user.get(stream.user_id)
-        if streams is None or stream not in streams:
+        if stream not in self._by_user.of(stream.user_id):
             return
-        streams.discard(stream)
-        if not streams:
-            del self._by_user[stream.user_id]
+        self._by_user.discard(stream.user_id, stream)
         ended = replace(
             _report(stream),
             connections=0,
@@ -93,7 +91,7 @@ class StreamRegistry:
 
     def end(self, user_id: str) -> int:
         """End all streams of a user; how many they were."""
-        streams = list(self._by_user.get(user_id, ()))
+        streams = list(self._by_user.of(user_id))
         for stream in streams:
             stream.is_revoked = True
             try:
@@ -104,17 +102,13 @@ class StreamRegistry:
 
     def streams(self, user_id: str | None = None) -> Sequence[OpenStream]:
         """Open streams of one user or of all, the oldest first."""
-        found = (
-            [stream for streams in self._by_user.values() for stream in streams]
-            if user_id is None
-            else list(self._by_user.get(user_id, ()))
-        )
+        found = list(self._by_user.members() if user_id is None else self._by_user.of(user_id))
         for stream in found:
             stream.count()
         return sorted(found, key=lambda stream: stream.opened_ms)
 
     def __len__(self) -> int:
-        return sum(map(len, self._by_user.values()))
+        return len(self._by_user)
 
     def take_reports(self) -> list[ConnectionReport]:
         """What was opened and closed since this was called last, for storage."""
@@ -128,7 +122,7 @@ class StreamRegistry:
         self._waiting.extendleft(reversed(reports[max(0, len(reports) - room) :] if room else []))
 
     def _has_open(self, user_id: str, client_id: str) -> bool:
-        return any(stream.client_id == client_id for stream in self._by_user.get(user_id, ()))
+        return any(stream.client_id == client_id for stream in self._by_user.of(user_id))
 
 
 def _report(stream: OpenStream) -> ConnectionReport:

@@ -154,7 +154,9 @@ class SyncService:
         if app is None:
             await _refuse(scope, receive, send)
             return
-        await app({**scope, "path": _path_below_root(scope)}, receive, send)
+        # The headers are copied: a stream empties its own, so as not to keep a token.
+        ours = {**scope, "path": _path_below_root(scope), "headers": [*scope["headers"]]}
+        await app(ours, receive, send)
 
     async def _follow_lifespan(self, receive: Receive, send: Send) -> None:
         await receive()  # lifespan.startup

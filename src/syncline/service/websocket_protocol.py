@@ -47,7 +47,7 @@ _EMPTY_BLOCK = b"\x00\x00\xff\xff"  # at the end of each message; left out on th
 
 def _compressed(data: Any, *, window_bits: int) -> bytes:
     """A raw deflate stream, complete up to here."""
-    compressor: Any = isal_zlib.compressobj(COMPRESSION_LEVEL, isal_zlib.DEFLATED, -window_bits)  # pyright: ignore[reportUnknownMemberType]
+    compressor: Any = isal_zlib.compressobj(COMPRESSION_LEVEL, isal_zlib.DEFLATED, -window_bits)  # pyright: ignore[reportUnknownMemberType]  # its stubs leave buffers open
     return compressor.compress(data) + compressor.flush(isal_zlib.Z_SYNC_FLUSH)
 
 

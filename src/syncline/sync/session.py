@@ -165,6 +165,23 @@ class SyncSession:
     last of its list.
     """
 
+    __slots__ = (
+        "_expires_at_s",
+        "_found_nothing_at",
+        "_groups",
+        "_keepalive_at_s",
+        "_keepalives",
+        "_pending",
+        "_positions",
+        "_reading",
+        "_sent_ops",
+        "_state",
+        "_unsent",
+        "_warned",
+        "_withhold_complete",
+        "_write_checkpoint",
+    )
+
     def __init__(
         self, *, positions: Mapping[str, int], expires_at_s: float, now_s: float, keepalives: bool, jitter: float = 0.0
     ) -> None:
@@ -355,6 +372,8 @@ class SyncSession:
         if self._withhold_complete:
             self._pending = self._pending or Changed(state.op_id)
             return out + self._advance()
+        assert not self._unsent, "every bucket was sent whole"
+        self._unsent = {}  # a dictionary that had entries takes as much as if it had them still
         out.append(SendLine(CheckpointComplete(str(state.op_id))))
         return out + (self._advance() if self._pending is not None else [])
 

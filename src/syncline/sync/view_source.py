@@ -118,7 +118,7 @@ class ViewSource:
                 continue
             if isinstance(view, CheckpointView):
                 # Before anything else is waited for: until it is told, every change makes the session read again.
-                buckets = frozenset(bucket.name for bucket in view.resolved.buckets)
+                buckets = tuple(bucket.name for bucket in view.resolved.buckets)
                 self._watcher.settle(wish.inbox, buckets=buckets, lookups=view.resolved.lookups)
                 found.append((wish, view))
             elif view is None:

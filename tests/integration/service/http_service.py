@@ -13,6 +13,7 @@ from typing import Any
 
 import uvicorn
 
+from syncline.service.http_protocol import StreamHttpProtocol
 from syncline.service.listening import SEND_BUFFER_BYTES
 from syncline.sync.limits import StreamLimits
 from syncline.testing.waiting import eventually
@@ -112,19 +113,20 @@ class RawClient:
 
 @asynccontextmanager
 async def served_world(folder: Path, *, limits: StreamLimits | None = None) -> AsyncGenerator[ServedWorld]:
-    """Serve a world, with the socket options of the service."""
+    """Serve a world, with the protocol and the socket options of the service."""
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     listening.bind(("127.0.0.1", 0))
     listening.listen(64)
     async with running_world(folder, limits=limits) as world:
         config = uvicorn.Config(
-            world.app,  # pyright: ignore[reportArgumentType]
-            http="httptools",
+            world.app,  # pyright: ignore[reportArgumentType]  # uvicorn's own types of ASGI are narrower
+            http=StreamHttpProtocol,
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
+            proxy_headers=False,
             timeout_graceful_shutdown=2,
         )
         server = uvicorn.Server(config)

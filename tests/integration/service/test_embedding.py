@@ -312,3 +312,33 @@ async def test_requests_before_the_start_and_after_the_stop_are_told_to_come_aga
             await sync.wait_until_serving()
             assert await ask() == 200
         assert await ask() == 503
+
+
+async def test_a_stream_leaves_its_host_the_headers_of_the_request(folder: Path) -> None:
+    """It drops them for as long as it is open; middleware of the host may still ask for them."""
+    headers = [(b"authorization", f"Token {token('u1')}".encode())]
+    path = "/sync/stream"
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": path, "headers": headers, "query_string": b""}
+    body = b""
+    is_complete = asyncio.Event()
+
+    async def send(message: Any) -> None:
+        nonlocal body
+        body += message.get("body", b"")
+        if b"checkpoint_complete" in body:
+            is_complete.set()
+
+    requests = [{"type": "http.request", "body": b"{}"}]
+
+    async def receive() -> Any:
+        if requests:
+            return requests.pop()
+        await is_complete.wait()
+        return {"type": "http.disconnect"}
+
+    sync = SyncService(folder / "service.yaml")
+    async with sync.lifespan(), asyncio.timeout(30):
+        await sync.wait_until_serving()
+        await sync.app(scope, receive, send)
+    assert is_complete.is_set(), body
+    assert [name for name, _ in scope["headers"]] == [b"authorization"]

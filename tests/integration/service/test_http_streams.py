@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import tracemalloc
 import zlib
 from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ BSON = "application/vnd.powersync.bson-stream"
 COMPLETE = b'{"checkpoint_complete"'
 ROW_BYTES = 2000
 LARGE_ROWS = 8 * READ_OPS_MAX  # 16 MB: far more than all buffers between two ends hold
+IDLE_STREAM_BYTES_MAX = 18_000  # bytes that Python counts of an idle stream and its client: 15,000 with Python 3.11
 Decode = Callable[[bytes], bytes]
 
 
@@ -189,6 +193,32 @@ async def test_a_newer_checkpoint_takes_over_a_long_download(served: ServedWorld
     assert int(complete) > int(first)
     assert text.count(COMPLETE) == 1, "the first checkpoint was never completed, nor had to be"
     assert text.count(b'{"checkpoint_diff"') == 1
+
+
+async def test_a_stream_that_rests_takes_little_memory(served: ServedWorld) -> None:
+    """What Python counts, of ends of clients too. The parser, the compressor and the socket's buffers are not in it."""
+
+    async def traced_bytes() -> int:
+        gc.collect()
+        await asyncio.sleep(0)
+        return tracemalloc.get_traced_memory()[0]
+
+    async with AsyncExitStack() as stack:
+
+        async def open_streams(first: int, count: int) -> None:
+            for number in range(first, first + count):
+                client = await stack.enter_async_context(served.client(f"user-{number}", accept_encoding="gzip"))
+                await read_until(client, COMPLETE, decode=gzip_decode())
+
+        await open_streams(0, 10)  # what is made once, or for many
+        tracemalloc.start()
+        try:
+            before = await traced_bytes()
+            await open_streams(10, 50)
+            per_stream = (await traced_bytes() - before) / 50
+        finally:
+            tracemalloc.stop()
+    assert per_stream < IDLE_STREAM_BYTES_MAX
 
 
 async def test_streams_above_the_limit_are_refused_until_one_goes(tmp_path: Path) -> None:

@@ -208,7 +208,7 @@ async def test_compression_makes_the_transfer_smaller(service: ServiceProcess) -
     sizes: dict[int, int] = {}
     for compress in (15, 0):
         async with raw_peer(service.base_url, compress=compress, reads=False) as peer:
-            transport: Any = peer.socket.get_extra_info("transport") or peer.socket._response.connection.transport  # pyright: ignore
+            transport: Any = peer.socket.get_extra_info("transport") or peer.socket._response.connection.transport  # pyright: ignore  # there is no other way to it
             protocol = transport.get_protocol()
             received, forward = 0, protocol.data_received
 

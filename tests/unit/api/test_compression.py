@@ -20,7 +20,7 @@ from syncline.api.compression import (
 from syncline.api.negotiation import ContentCoding
 
 if sys.version_info >= (3, 14):
-    from compression import zstd  # pyright: ignore
+    from compression import zstd  # pyright: ignore  # from Python 3.14 on
 else:
     from backports import zstd
 

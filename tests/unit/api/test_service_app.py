@@ -192,6 +192,15 @@ async def test_a_stream_that_rests_holds_nothing_of_what_it_sent(world: World) -
     await eventually(lambda: chunks() == before)
 
 
+async def test_an_open_stream_keeps_no_token(world: World) -> None:
+    headers = [(b"user-agent", b"sdk/1")]
+    exchange, task = world.begin("POST", "/sync/stream", body=b"{}", bearer=token(), headers=headers)
+    await exchange.until("checkpoint_complete")
+    assert exchange.request_headers == []
+    exchange.gone.set()
+    await task
+
+
 async def test_bson_and_compression_are_chosen_by_the_headers(world: World) -> None:
     world.commit("a", data='{"id":"a"}')
     headers = [(b"accept", b"application/vnd.powersync.bson-stream"), (b"accept-encoding", b"gzip")]

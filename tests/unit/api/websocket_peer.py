@@ -85,7 +85,7 @@ class WebSocketPeer:
 
     def lines(self, stream_id: int = 1) -> list[dict[str, Any]]:
         return [
-            bson.decode(frame.data)  # pyright: ignore[reportUnknownMemberType]
+            bson.decode(frame.data)  # pyright: ignore[reportUnknownMemberType]  # the library has no types
             for frame in self.frames
             if isinstance(frame, Payload) and frame.stream_id == stream_id and frame.next
         ]
@@ -131,7 +131,7 @@ def encoded(value: object, mime_type: str) -> bytes:
         return value
     if mime_type == BSON:
         assert isinstance(value, dict)
-        return bson.encode(value)  # pyright: ignore[reportUnknownArgumentType]
+        return bson.encode(value)  # pyright: ignore[reportUnknownArgumentType]  # the library has no types
     return json.dumps(value).encode()
 
 

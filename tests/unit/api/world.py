@@ -77,6 +77,8 @@ class Exchange:
     arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     blocked: asyncio.Event | None = None
+    # The server's list.
+    request_headers: list[tuple[bytes, bytes]] = field(default_factory=list[tuple[bytes, bytes]])
 
     @property
     def status(self) -> int:
@@ -154,6 +156,7 @@ class World:
                 exchange.arrived.notify_all()
 
         sent = [*headers, *([(b"authorization", f"Token {bearer}".encode())] if bearer else [])]
+        exchange.request_headers = sent
         scope = {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": sent}
         return exchange, asyncio.create_task(self.app(scope, receive, send))
 

@@ -21,7 +21,7 @@ def address(host: str = "db.example", /, **overrides: object) -> DatabaseAddress
         "host": host, "port": 5432, "user": "app", "password": "p w'", "database": "d", "sslmode": "disable",
         "cacert": None, "connect_timeout_s": 7,
     }  # fmt: skip
-    return DatabaseAddress(**(fields | overrides))  # pyright: ignore[reportArgumentType]
+    return DatabaseAddress(**(fields | overrides))  # pyright: ignore[reportArgumentType]  # fields by name
 
 
 def rejecting(*ranges: str) -> dict[str, object]:
@@ -75,7 +75,7 @@ def test_a_host_in_a_rejected_range_is_refused_by_its_resolved_address(ranges: t
 
 
 def test_the_address_that_was_checked_is_the_one_that_is_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    def resolve(host: str, port: int, *, type: int) -> list[object]:  # noqa: A002
+    def resolve(host: str, port: int, *, type: int) -> list[object]:  # noqa: A002 - its name there
         assert (host, port, type) == ("db.example", 5432, socket.SOCK_STREAM)
         return [(0, 0, 0, "", (ip, port)) for ip in ("192.0.2.1", "192.0.2.2", "192.0.2.1")]
 

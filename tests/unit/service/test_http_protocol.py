@@ -22,6 +22,8 @@ class Client:
     """A connection to an app that reads the whole body, answers 200, and keeps a stream open where the path is /stream."""
 
     def __init__(self) -> None:
+        self.line_wanted = asyncio.Event()  # for an app whose path is /lines
+        self.lines_sent = 0
         self.transport = MemoryTransport()
         self.state = ServerState()
         config = Config(self._app, interface="asgi3", proxy_headers=False, log_config=None, lifespan="off")
@@ -45,6 +47,11 @@ class Client:
             await send({"type": "http.response.body", "body": b"line\n", "more_body": True})
             if (await receive())["type"] == "http.disconnect":
                 return
+        while scope["path"] == "/lines":
+            await self.line_wanted.wait()
+            self.line_wanted.clear()
+            await send({"type": "http.response.body", "body": b"line\n", "more_body": True})
+            self.lines_sent += 1
         await send({"type": "http.response.body", "body": b"done"})
 
     def says(self, data: bytes) -> None:
@@ -146,4 +153,35 @@ async def test_each_request_of_a_connection_has_its_own_bounds() -> None:
         await eventually(lambda number=number: client.answers == [b"HTTP/1.1 200 OK"] * number)
     assert not client.transport.closing
     client.transport.close()
+    await client.until_closed()
+
+
+async def test_requests_that_come_before_an_answer_are_answered_in_their_order() -> None:
+    client = Client()
+    paths = (b"/", b"/early", b"/", b"/early")
+    for path in paths:
+        client.says(b"POST " + path + b" HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}")
+    await eventually(lambda: len(client.answers) == len(paths))
+    assert client.answers == [b"HTTP/1.1 200 OK", b"HTTP/1.1 413 Request Entity Too Large"] * 2
+    client.transport.close()
+    await client.until_closed()
+
+
+async def test_an_app_waits_each_time_its_client_is_behind() -> None:
+    client = Client()
+    client.says(b"POST /lines HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}")
+    await eventually(lambda: client.answers)
+    for sent in range(2):
+        client.protocol.pause_writing()
+        client.protocol.pause_writing()
+        client.line_wanted.set()
+        for _ in range(10):  # turns of the event loop, in which it could send
+            await asyncio.sleep(0)
+        assert not client.line_wanted.is_set()
+        assert client.lines_sent == sent
+        client.protocol.resume_writing()
+        await eventually(lambda sent=sent: client.lines_sent == sent + 1)
+    client.transport.close()
+    for task in client.state.tasks:
+        task.cancel()
     await client.until_closed()

@@ -102,9 +102,9 @@ async def test_without_tokens_there_is_no_dashboard_and_the_log_says_why(
 def test_a_config_of_the_configuration_is_not_deployed_through_the_page() -> None:
     for configured, expected in ((WantedConfig("streams: {}"), False), (None, True)):
         deployments = Deployments(
-            None,  # pyright: ignore[reportArgumentType]
+            None,  # pyright: ignore[reportArgumentType]  # nothing is deployed
             configured=configured,
-            compile_plan=lambda _: None,  # pyright: ignore[reportArgumentType]
+            compile_plan=lambda _: None,  # pyright: ignore[reportArgumentType]  # nothing is deployed
             replicate=lambda _: None,
             slot_name_prefix="",
         )
