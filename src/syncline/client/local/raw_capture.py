@@ -97,7 +97,9 @@ def _changed(table: RawTable, columns: Sequence[str]) -> str:
     """With a list of synced columns, an update of the others alone is nobody's business."""
     if table.synced_columns is None or not columns:
         return ""
-    return " AND " + chunked((f"NOT ({same_value(column)})" for column in columns), " OR ")
+    # By SQL's own comparison, as the field's clients do: 1 and 1.0 are no change here, though they are two values in JSON.
+    names = map(quote_identifier, columns)
+    return " AND " + chunked((f"NEW.{name} IS NOT OLD.{name}" for name in names), " OR ")
 
 
 def _update(table: RawTable, columns: Sequence[str]) -> str:

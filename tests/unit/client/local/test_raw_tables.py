@@ -181,6 +181,18 @@ def test_local_writes_are_captured_and_downloads_are_not(places: apsw.Connection
     assert queue(places) == []
 
 
+def test_a_number_that_is_written_in_another_form_is_no_change(places: apsw.Connection) -> None:
+    """As in the native core, which an untyped column showed: 1 and 1.0."""
+    places.execute("CREATE TABLE shapes(id TEXT PRIMARY KEY, ratio)")
+    prepare(places, Schema([RawTable("shapes", synced_columns=["ratio"], capture=True)]))
+    write(places, "INSERT INTO shapes VALUES ('1', 1)")
+    places.execute("DELETE FROM ps_crud")
+    write(places, "UPDATE shapes SET ratio = 1.0")
+    assert queue(places) == []
+    write(places, "UPDATE shapes SET ratio = 1.5")
+    assert queue(places) == ['{"op":"PATCH","id":"1","type":"shapes","data":{"ratio":1.5}}']
+
+
 def test_a_rolled_back_write_leaves_nothing_in_the_queue(places: apsw.Connection) -> None:
     prepare(places, Schema([RawTable("places", capture=True)]))
     with pytest.raises(apsw.ConstraintError):
