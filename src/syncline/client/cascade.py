@@ -131,7 +131,7 @@ def _set_null(
                 continue
             staying = set(_children(transaction, reference, ids)) - doomed.get(reference.table, set())
             sql = (
-                f"UPDATE {quote_identifier(reference.table)} SET {quote_identifier(reference.column)} = NULL "  # noqa: S608
+                f"UPDATE {quote_identifier(reference.table)} SET {quote_identifier(reference.column)} = NULL "  # noqa: S608 - quoted names
                 "WHERE id IN (SELECT value FROM json_each(?))"
             )
             _by_ids(transaction, sql, sorted(staying))

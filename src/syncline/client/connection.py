@@ -92,7 +92,7 @@ class ConnectOptions:
             raise ClientError(
                 f"params cannot be written as JSON: {exc}", hint="Use text, numbers, lists, dicts."
             ) from exc
-        wrong = [key for key, value in self.app_metadata.items() if not isinstance(value, str)]  # pyright: ignore[reportUnnecessaryIsInstance]
+        wrong = [key for key, value in self.app_metadata.items() if not isinstance(value, str)]  # pyright: ignore[reportUnnecessaryIsInstance]  # the app's code
         if wrong:
             raise ClientError(f"app_metadata must be texts: {', '.join(wrong)}.", hint="Write str(value).")
 

@@ -15,7 +15,13 @@ from syncline.client.core.status import Role, SyncStatus
 from syncline.client.database_parts import DatabaseBase
 from syncline.client.errors import DatabaseClosed
 from syncline.client.sync_role import RoleKeeper
-from syncline.client.sync_sharing import SharedState, SharedStateFile, SyncSharing, shown_of_owner
+from syncline.client.sync_sharing import (
+    SharedState,
+    SharedStateFile,
+    SyncSharing,
+    owner_blocked_by,
+    shown_of_owner,
+)
 
 __all__ = ["PeerMethods"]
 
@@ -51,7 +57,12 @@ class PeerMethods(DatabaseBase):
         self._role = RoleKeeper(self._path, start=self._wish_changed, tell=self._status.publish_role)
         await self._role.begin()
         owner = self._status.current.role is Role.OWNER
-        self._sharing = SyncSharing(self._path, status=lambda: self._status.current, heard=self._on_shared_state)
+        self._sharing = SyncSharing(
+            self._path,
+            status=lambda: self._status.current,
+            heard=self._on_shared_state,
+            with_texts=self._encryption_key is None,
+        )
         await self._sharing.start(enable=owner)
         if self._foreign is not None:
             self._foreign.wake()
@@ -96,7 +107,7 @@ class PeerMethods(DatabaseBase):
     def _on_shared_state(self, state: SharedState) -> None:
         self._shared = state
         if self._status.current.role is Role.PEER:
-            self._status.publish_shown(shown_of_owner(state))
+            self._status.publish_shown(shown_of_owner(state), blocked_by=owner_blocked_by(state))
         self._wish_changed()
 
     def _with_owners_part(self, status: SyncStatus) -> SyncStatus:

@@ -224,7 +224,7 @@ def _insert(connection: apsw.Connection, rows: list[Any], refusal: Refusal, *, n
     if details is not None and len(details) > DETAILS_CHARACTERS_MAX:
         details = None
     connection.execute(
-        f"INSERT INTO {DEAD_LETTERS_TABLE}(created_at, client_id, transaction_id, crud, error_code, message, status_code,"  # noqa: S608
+        f"INSERT INTO {DEAD_LETTERS_TABLE}(created_at, client_id, transaction_id, crud, error_code, message, status_code,"  # noqa: S608 - our own text
         " details, operation_index) VALUES (?, (SELECT value FROM ps_kv WHERE key = 'client_id'), ?, ?, ?, ?, ?, ?, ?)",
         (
             now_us,
@@ -260,7 +260,7 @@ def _requeue(connection: apsw.Connection, letter_id: int) -> bool:
     if not _exists(connection):
         return False
     found = connection.execute(
-        f"SELECT crud FROM {DEAD_LETTERS_TABLE} WHERE id = ?",  # noqa: S608
+        f"SELECT crud FROM {DEAD_LETTERS_TABLE} WHERE id = ?",  # noqa: S608 - our own text
         (letter_id,),
     ).fetchall()
     if not found:
@@ -278,5 +278,5 @@ def _requeue(connection: apsw.Connection, letter_id: int) -> bool:
 def _delete(connection: apsw.Connection, letter_id: int) -> bool:
     if not _exists(connection):
         return False
-    connection.execute(f"DELETE FROM {DEAD_LETTERS_TABLE} WHERE id = ?", (letter_id,))  # noqa: S608
+    connection.execute(f"DELETE FROM {DEAD_LETTERS_TABLE} WHERE id = ?", (letter_id,))  # noqa: S608 - our own text
     return connection.changes() > 0

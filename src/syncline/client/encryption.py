@@ -12,6 +12,7 @@ from pathlib import Path
 
 import apsw
 
+from syncline.client.sync_sharing import STATUS_FILE_SUFFIX
 from syncline.errors import ClientError
 
 __all__ = [
@@ -131,6 +132,13 @@ def change_key(
             wanted.apply(connection, setting="rekey")
     finally:
         connection.close()
+    _forget_shared_status(os.fspath(path))
+
+
+def _forget_shared_status(path: str) -> None:
+    """What processes told each other while the file was not encrypted may quote what it holds; they tell it anew."""
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        Path(path + STATUS_FILE_SUFFIX + suffix).unlink(missing_ok=True)
 
 
 def _unreadable(path: str, *, has_key: bool) -> FileUnreadable:

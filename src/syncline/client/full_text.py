@@ -114,12 +114,12 @@ def _definitions(table: Table, index: FullTextIndex) -> dict[str, str]:
     if index.prefixes:
         options.append(f"prefix={quote_text(' '.join(map(str, index.prefixes)))}")
     # The conflict clause of the statement that fires a trigger rules inside it: no INSERT here rests on one.
-    drop_new = f"DELETE FROM {fts} WHERE rowid = (SELECT docid FROM {ids} WHERE id = NEW.id); DELETE FROM {ids} WHERE id = NEW.id; "  # noqa: S608
+    drop_new = f"DELETE FROM {fts} WHERE rowid = (SELECT docid FROM {ids} WHERE id = NEW.id); DELETE FROM {ids} WHERE id = NEW.id; "  # noqa: S608 - quoted names
     put_new = (
         f"INSERT INTO {ids}(id) VALUES (NEW.id); "  # noqa: S608 - quoted
         f"INSERT INTO {fts}(rowid, {columns}) SELECT docid, {_values('NEW', index.columns)} FROM {ids} WHERE id = NEW.id; "
     )
-    drop_old = f"DELETE FROM {fts} WHERE rowid = (SELECT docid FROM {ids} WHERE id = OLD.id); DELETE FROM {ids} WHERE id = OLD.id; "  # noqa: S608
+    drop_old = f"DELETE FROM {fts} WHERE rowid = (SELECT docid FROM {ids} WHERE id = OLD.id); DELETE FROM {ids} WHERE id = OLD.id; "  # noqa: S608 - quoted names
     return {
         index.ids_name: f"CREATE TABLE {ids}(docid INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE)",
         index.name: f"CREATE VIRTUAL TABLE {fts} USING fts5({columns}, {', '.join(options)})",

@@ -211,7 +211,7 @@ class HttpConnector(BackendConnector):
         if not answer.ok:
             raise failed(answer, authorized.url(path))
         document = answer.json()
-        number = document.get("checkpoint") if isinstance(document, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+        number = document.get("checkpoint") if isinstance(document, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]  # of any JSON
         if isinstance(number, str) and number.isdecimal():
             number = int(number)
         if not isinstance(number, int) or number < 1:
@@ -241,7 +241,7 @@ class HttpConnector(BackendConnector):
 
     async def _token(self) -> str:
         """The Bearer token of requests to the backend. Raises NotSignedIn."""
-        if self._upload_token == "login":  # noqa: S105
+        if self._upload_token == "login":  # noqa: S105 - no password
             token = await self.token_store.get()
             if token is None:
                 raise NotSignedIn

@@ -131,7 +131,7 @@ class RowsModel(QAbstractTableModel):
         """How many rows there are."""
         return 0 if parent.isValid() else len(self._rows)
 
-    def columnCount(self, parent: _Index = _NO_INDEX) -> int:  # noqa: N802
+    def columnCount(self, parent: _Index = _NO_INDEX) -> int:  # noqa: N802 - Qt names it so
         """How many columns there are; none before the first row is."""
         return 0 if parent.isValid() else len(self._names)
 
@@ -140,7 +140,7 @@ class RowsModel(QAbstractTableModel):
         shown = role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.EditRole)
         return self._rows[index.row()][index.column()] if shown and index.isValid() else None
 
-    def headerData(  # noqa: N802
+    def headerData(  # noqa: N802 - Qt names it so
         self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
     ) -> Any:
         """The name of a column, the number of a row."""

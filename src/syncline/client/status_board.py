@@ -55,6 +55,7 @@ class StatusBoard:
         self._listeners: list[Callable[[SyncStatus], None]] = []
         self._wakes: set[asyncio.Event] = set()
         self._download_blocked_by: str | None = None
+        self._owner_blocked_by: str | None = None
         self._open_transaction = False
 
     @property
@@ -85,6 +86,7 @@ class StatusBoard:
     def publish_disconnected(self) -> None:
         """Nobody syncs any more: only what is known of the file remains."""
         self._download_blocked_by = None
+        self._owner_blocked_by = None
         self._set(
             replace(
                 self.current,
@@ -108,13 +110,16 @@ class StatusBoard:
         self._open_transaction = is_open
         self._set(replace(self.current, blocked_by=self._blocked_by()))
 
-    def publish_shown(self, fields: dict[str, Any]) -> None:
-        """Take what the process that syncs has told of itself; for its peers."""
-        self._set(replace(self.current, **fields))
+    def publish_shown(self, fields: dict[str, Any], *, blocked_by: str | None) -> None:
+        """Take what the process that syncs has told of itself; for its peers. Its `blocked_by` counts where this process has none."""
+        self._owner_blocked_by = blocked_by
+        self._set(replace(self.current, **fields, blocked_by=self._blocked_by()))
 
     def publish_role(self, role: Role | None) -> None:
         """Take this process' part in the sync of the file."""
-        self._set(replace(self.current, role=role))
+        if role is not Role.PEER:  # what held back another process says nothing of this one
+            self._owner_blocked_by = None
+        self._set(replace(self.current, role=role, blocked_by=self._blocked_by()))
 
     def listen(self, listener: Callable[[SyncStatus], None]) -> Callable[[], None]:
         """Call `listener` with every new status; returns what ends it. An exception in a listener is logged."""
@@ -162,7 +167,9 @@ class StatusBoard:
             dispose()
 
     def _blocked_by(self) -> str | None:
-        return BlockedBy.OPEN_TRANSACTION if self._open_transaction else self._download_blocked_by
+        if self._open_transaction:
+            return BlockedBy.OPEN_TRANSACTION
+        return self._download_blocked_by or self._owner_blocked_by
 
     def _set(self, status: SyncStatus) -> None:
         if status == self._current:

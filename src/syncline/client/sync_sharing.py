@@ -1,6 +1,8 @@
 """What the processes on one file tell each other about its sync: the owner its status, anybody whether sync is switched on.
 
 It is kept in a small SQLite file beside the database, not in the database: a status that changes would wake every watch of the others.
+That file is never encrypted. Beside an encrypted database it holds nothing but flags, numbers and names of our own: no text of an error,
+for such texts name buckets, parameters of streams and users.
 """
 
 from __future__ import annotations
@@ -11,20 +13,23 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import apsw
 
-from syncline.client.core.status import Progress, Role, SyncStatus
+from syncline.client.core.status import Progress, Role, SyncStatus, is_network_away
+from syncline.client.errors import ConnectionFailed
 from syncline.errors import ClientError
 
 __all__ = [
     "SHARE_POLL_S",
     "STATUS_FILE_SUFFIX",
     "OwnerError",
+    "OwnerOffline",
     "SharedState",
     "SharedStateFile",
     "SyncSharing",
+    "owner_blocked_by",
     "shown_of_owner",
 ]
 
@@ -38,7 +43,11 @@ _ERRORS = ("download_error", "upload_error", "stalled")
 
 
 class OwnerError(ClientError):
-    """An error that the process which syncs has told of; its type is known there only."""
+    """An error that the process which syncs has told of: its text, or its kind alone where the database is encrypted."""
+
+
+class OwnerOffline(OwnerError, ConnectionFailed):
+    """The process which syncs cannot reach the service, or nobody is signed in there: no failure that has to be shown as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +92,7 @@ class SharedStateFile:
             connection = apsw.Connection(self._path)
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
             # Nothing in it has to survive a power cut.
-            for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=OFF"):
+            for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=OFF", "PRAGMA secure_delete=ON"):
                 connection.execute(statement).fetchall()
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS shared(key TEXT PRIMARY KEY, value TEXT NOT NULL)"
@@ -93,7 +102,7 @@ class SharedStateFile:
 
 
 class SyncSharing:
-    """Tells and hears of the shared state, from `start` to `stop`."""
+    """Tells and hears of the shared state, from `start` to `stop`. `with_texts` False tells of errors without their texts."""
 
     def __init__(
         self,
@@ -101,11 +110,13 @@ class SyncSharing:
         *,
         status: Callable[[], SyncStatus],
         heard: Callable[[SharedState], None],
+        with_texts: bool,
         poll_s: float = SHARE_POLL_S,
     ) -> None:
         self._file = SharedStateFile(database_path)
         self._status = status
         self._heard = heard
+        self._with_texts = with_texts
         self._poll_s = poll_s
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="syncline-sharing")
         self._task: asyncio.Task[None] | None = None
@@ -144,7 +155,7 @@ class SyncSharing:
 
     async def _exchange(self, *, enabled: bool | None = None) -> None:
         current = self._status()
-        shown = _shown(current) if current.role is Role.OWNER else None
+        shown = _shown(current, with_texts=self._with_texts) if current.role is Role.OWNER else None
         new = shown if shown != self._told else None
         loop = asyncio.get_running_loop()
         state = await loop.run_in_executor(self._executor, lambda: self._file.exchange(status=new, enabled=enabled))
@@ -158,17 +169,38 @@ def shown_of_owner(state: SharedState) -> dict[str, Any]:
     """The fields of a peer's status that are the owner's."""
     fields: dict[str, Any] = {name: bool(state.status.get(name)) for name in _FLAGS}
     for name in _ERRORS:
-        message = state.status.get(name)
-        fields[name] = OwnerError(str(message)) if message else None
+        fields[name] = _error_of_owner(state.status.get(name))
     progress = state.status.get("progress")
     fields["progress"] = None if progress is None else Progress(tuple((p, done, total) for p, done, total in progress))
     return fields
 
 
-def _shown(status: SyncStatus) -> dict[str, Any]:
+def owner_blocked_by(state: SharedState) -> str | None:
+    """Why the owner does not show yet what it has downloaded (`BlockedBy`); None where nothing holds it back, or no owner has told."""
+    reason = state.status.get("blocked_by")
+    return reason if isinstance(reason, str) else None
+
+
+def _error_of_owner(told: Any) -> OwnerError | None:
+    if not isinstance(told, dict):  # None, or the text alone that earlier versions told
+        return OwnerError(str(told)) if told else None
+    error = cast("dict[str, Any]", told)
+    message = error.get("text") or f"{error.get('kind')}: the process that syncs knows more."
+    return OwnerOffline(message) if error.get("network_away") else OwnerError(message)
+
+
+def _shown(status: SyncStatus, *, with_texts: bool) -> dict[str, Any]:
     fields: dict[str, Any] = {name: getattr(status, name) for name in _FLAGS}
     for name in _ERRORS:
         error: Exception | None = getattr(status, name)
-        fields[name] = None if error is None else getattr(error, "message", type(error).__name__)
+        fields[name] = None if error is None else _shown_error(error, with_texts=with_texts)
     fields["progress"] = None if status.progress is None else [list(entry) for entry in status.progress.by_priority]
+    fields["blocked_by"] = status.blocked_by
     return fields
+
+
+def _shown_error(error: Exception, *, with_texts: bool) -> dict[str, Any]:
+    told: dict[str, Any] = {"kind": type(error).__name__, "network_away": is_network_away(error)}
+    if with_texts:
+        told["text"] = getattr(error, "message", type(error).__name__)
+    return told

@@ -110,7 +110,7 @@ class RowDecoder(Generic[T]):
             ) from None
 
     def _models(self, documents: list[dict[str, Any]]) -> list[T]:
-        validate = cast("Callable[[Any], T]", self._type.model_validate)  # type: ignore[attr-defined]
+        validate = cast("Callable[[Any], T]", self._type.model_validate)  # type: ignore[attr-defined]  # a model of pydantic
         try:
             return [validate(document) for document in documents]
         except ValueError as exc:

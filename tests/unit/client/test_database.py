@@ -28,7 +28,7 @@ def test_a_connector_without_one_of_its_methods_cannot_be_made() -> None:
             return None
 
     with pytest.raises(TypeError, match="upload_data"):
-        Half()  # pyright: ignore[reportAbstractUsage]
+        Half()  # pyright: ignore[reportAbstractUsage]  # wrong on purpose
 
 
 @pytest.mark.requirement(2, 3)
@@ -73,7 +73,7 @@ async def test_the_status_of_an_offline_database_is_read_from_the_file(tmp_path:
         with pytest.raises(TimeoutError):
             await db.wait_for_first_sync(timeout=0.01)
         with pytest.raises(AttributeError):
-            status.connected = True  # pyright: ignore[reportAttributeAccessIssue]
+            status.connected = True  # pyright: ignore[reportAttributeAccessIssue]  # wrong on purpose
 
 
 async def test_a_failed_write_transaction_leaves_no_row_and_no_crud_entry(tmp_path: Path) -> None:

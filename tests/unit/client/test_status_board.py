@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from syncline.client.core.status import FULL_SYNC_PRIORITY, BlockedBy, PriorityStatus, Progress, SyncStatus
+from syncline.client.core.status import FULL_SYNC_PRIORITY, BlockedBy, PriorityStatus, Progress, Role, SyncStatus
 from syncline.client.errors import ConnectionFailed
 from syncline.client.status_board import StatusBoard, StatusGate
 
@@ -69,6 +69,24 @@ def test_an_open_transaction_is_the_reason_before_any_other() -> None:
     board.publish_open_transaction(True)
     board.publish_download(board.current)
     board.publish_open_transaction(False)
+    assert board.current.blocked_by is None
+
+
+def test_what_holds_the_owner_back_is_a_peers_reason_until_it_takes_over() -> None:
+    board = StatusBoard()
+    board.publish_role(Role.PEER)
+    board.publish_shown({"connected": True}, blocked_by=BlockedBy.WRITE_CHECKPOINT)
+    assert (board.current.connected, board.current.blocked_by) == (True, "write_checkpoint")
+    board.publish_open_transaction(True)
+    assert board.current.blocked_by == "open transaction"
+    board.publish_open_transaction(False)
+    board.publish_download(SyncStatus(connected=True))  # what a peer reads from the file knows no reason
+    assert board.current.blocked_by == "write_checkpoint"
+    board.publish_role(Role.OWNER)
+    assert board.current.blocked_by is None
+    board.publish_role(Role.PEER)
+    board.publish_shown({}, blocked_by=BlockedBy.OPEN_TRANSACTION)
+    board.publish_disconnected()
     assert board.current.blocked_by is None
 
 

@@ -231,7 +231,7 @@ class AttachmentQueue:
         """The record now and after each change: what a picture on the screen follows. None while there is none."""
         last: Attachment | None = None
         first = True
-        async for rows in self._db.watch(f"SELECT * FROM {self._view} WHERE id = ?", [attachment_id]):  # noqa: S608
+        async for rows in self._db.watch(f"SELECT * FROM {self._view} WHERE id = ?", [attachment_id]):  # noqa: S608 - quoted names
             attachment = Attachment.from_row(rows[0].as_dict()) if rows else None
             if first or attachment != last:
                 first, last = False, attachment

@@ -41,7 +41,7 @@ class AttachmentStore:
     async def get(self, attachment_id: str, *, within: ReadTransaction | None = None) -> Attachment | None:
         """One record."""
         reader = self._db if within is None else within
-        row = await reader.get_optional(f"SELECT {_COLUMNS} FROM {self._view} WHERE id = ?", [attachment_id])  # noqa: S608
+        row = await reader.get_optional(f"SELECT {_COLUMNS} FROM {self._view} WHERE id = ?", [attachment_id])  # noqa: S608 - quoted names
         return None if row is None else Attachment.from_row(row.as_dict())
 
     async def due(self, *, limit: int, attempts_max: int, without: Collection[str]) -> list[Attachment]:
@@ -71,7 +71,7 @@ class AttachmentStore:
     async def next_retry_s(self, *, attempts_max: int) -> float | None:
         """Seconds until the next record that has failed is tried again; None where none waits for that."""
         row = await self._db.get(
-            f"SELECT min(retry_at) AS at FROM {self._view} WHERE state IN {_numbers(_WAITING)}"  # noqa: S608
+            f"SELECT min(retry_at) AS at FROM {self._view} WHERE state IN {_numbers(_WAITING)}"  # noqa: S608 - quoted names
             " AND attempts BETWEEN 1 AND ?",
             [attempts_max - 1],
         )
@@ -81,7 +81,7 @@ class AttachmentStore:
         """Where these records stand; those that are gone are left out."""
         reader = self._db if within is None else within
         rows = await reader.get_all(
-            f"SELECT id, state FROM {self._view} WHERE id IN (SELECT value FROM json_each(?))",  # noqa: S608
+            f"SELECT id, state FROM {self._view} WHERE id IN (SELECT value FROM json_each(?))",  # noqa: S608 - quoted names
             [json.dumps(sorted(ids))],
         )
         return {str(row["id"]): AttachmentState(row["state"] or 0) for row in rows}
@@ -89,7 +89,7 @@ class AttachmentStore:
     async def stats(self, *, attempts_max: int) -> AttachmentStats:
         """Counts by state."""
         rows = await self._db.get_all(
-            f"SELECT state, count(*) AS n, sum(state IN {_numbers(_WAITING)} AND ifnull(attempts, 0) >= ?) AS failed"  # noqa: S608
+            f"SELECT state, count(*) AS n, sum(state IN {_numbers(_WAITING)} AND ifnull(attempts, 0) >= ?) AS failed"  # noqa: S608 - quoted names
             f" FROM {self._view} WHERE NOT ({_CLEARED}) GROUP BY state",
             [attempts_max],
         )
@@ -127,7 +127,7 @@ class AttachmentStore:
     async def insert(self, transaction: WriteTransaction, *attachments: Attachment) -> None:
         """New records, in the app's transaction."""
         await transaction.execute_many(
-            f"INSERT INTO {self._view}({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+            f"INSERT INTO {self._view}({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - quoted names
             [
                 [
                     attachment.id,
@@ -150,7 +150,7 @@ class AttachmentStore:
     async def update(self, transaction: WriteTransaction, *attachments: Attachment) -> None:
         """What records have become: state, file, and failures."""
         await transaction.execute_many(
-            f"UPDATE {self._view} SET state = ?, local_uri = ?, size = ?, has_synced = ?, timestamp = ?, attempts = ?,"  # noqa: S608
+            f"UPDATE {self._view} SET state = ?, local_uri = ?, size = ?, has_synced = ?, timestamp = ?, attempts = ?,"  # noqa: S608 - quoted names
             " retry_at = ?, error = ? WHERE id = ?",
             [
                 [
@@ -183,7 +183,7 @@ class AttachmentStore:
             changed = [replace(become, timestamp_ms=now) for _, become in valid if become is not None]
             await self.update(transaction, *changed)
             gone = [[seen.id] for seen, become in valid if become is None]
-            await transaction.execute_many(f"DELETE FROM {self._view} WHERE id = ?", gone)  # noqa: S608
+            await transaction.execute_many(f"DELETE FROM {self._view} WHERE id = ?", gone)  # noqa: S608 - quoted names
 
     async def note_failure(self, seen: Attachment, *, attempts: int, delay_s: float, error: str) -> None:
         """One more failure, and when it is tried again. The time of the last change stays: it is the order of the queue."""
@@ -198,7 +198,7 @@ class AttachmentStore:
         """Forget the failures of one record, or of all that wait; also of those that the app has `given_up`."""
         states = (*_WAITING, AttachmentState.ARCHIVED) if given_up else _WAITING
         await self._db.execute(
-            f"UPDATE {self._view} SET attempts = 0, retry_at = 0"  # noqa: S608
+            f"UPDATE {self._view} SET attempts = 0, retry_at = 0"  # noqa: S608 - quoted names
             f" WHERE state IN {_numbers(states)} AND attempts > 0 AND (:id IS NULL OR id = :id)",
             {"id": attachment_id},
         )
@@ -208,7 +208,7 @@ class AttachmentStore:
     ) -> None:
         """Let the records follow what rows refer to, all of which is in `references` (client API reference, 10)."""
         wanted = {reference.id: reference for reference in references}
-        rows = await transaction.get_all(f"SELECT {_COLUMNS} FROM {self._view} WHERE NOT ({_CLEARED})")  # noqa: S608
+        rows = await transaction.get_all(f"SELECT {_COLUMNS} FROM {self._view} WHERE NOT ({_CLEARED})")  # noqa: S608 - quoted names
         known = {record.id: record for record in (Attachment.from_row(row.as_dict()) for row in rows)}
         new = [self._to_download(wanted[name]) for name in wanted if download and name not in known]
         archived = [record for record in known.values() if record.state is AttachmentState.ARCHIVED]
@@ -242,7 +242,7 @@ class AttachmentStore:
         return replace(record, state=state, timestamp_ms=self._now_ms(), attempts=0, retry_at_ms=0, error=None)
 
     async def _select(self, condition: str, parameters: dict[str, object]) -> list[Attachment]:
-        rows = await self._db.get_all(f"SELECT {_COLUMNS} FROM {self._view} WHERE {condition}", parameters)  # noqa: S608
+        rows = await self._db.get_all(f"SELECT {_COLUMNS} FROM {self._view} WHERE {condition}", parameters)  # noqa: S608 - quoted names
         return [Attachment.from_row(row.as_dict()) for row in rows]
 
 

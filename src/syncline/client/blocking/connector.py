@@ -65,7 +65,7 @@ async def _in_a_thread(function: Callable[[], T], lock: asyncio.Lock) -> T:
     def finish(value: T | None, error: BaseException | None) -> None:
         lock.release()
         if not result.done():
-            result.set_exception(error) if error is not None else result.set_result(value)  # type: ignore[arg-type]
+            result.set_exception(error) if error is not None else result.set_result(value)  # type: ignore[arg-type]  # one of the two is there
 
     def run() -> None:
         value, error = None, None

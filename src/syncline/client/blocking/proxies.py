@@ -49,7 +49,7 @@ def blocking_value(thread: LoopThread, value: Any) -> Any:
     """A value of the asynchronous client as plain code uses it; what is not asynchronous stays as it is."""
     if inspect.ismethod(value) or inspect.isfunction(value):
         return _method(thread, value)
-    kind = cast("type[Any]", type(value))  # pyright: ignore[reportUnknownArgumentType]
+    kind = cast("type[Any]", type(value))  # pyright: ignore[reportUnknownArgumentType]  # any object
     if kind is list:
         return [blocking_value(thread, entry) for entry in value]
     if hasattr(kind, "__anext__"):

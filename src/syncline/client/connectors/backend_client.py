@@ -107,11 +107,11 @@ def _message_in(document: Any, depth: int = 0) -> str:
     if depth == _MESSAGE_DEPTH_MAX:
         return ""
     if isinstance(document, list):
-        entries: list[Any] = document  # pyright: ignore[reportUnknownVariableType]
+        entries: list[Any] = document  # pyright: ignore[reportUnknownVariableType]  # of any JSON
         return "; ".join(filter(None, (_message_in(entry, depth + 1) for entry in entries[:5])))
     if not isinstance(document, dict):
         return ""
-    fields: dict[str, Any] = document  # pyright: ignore[reportUnknownVariableType]
+    fields: dict[str, Any] = document  # pyright: ignore[reportUnknownVariableType]  # of any JSON
     return next(
         (text for name in _MESSAGE_FIELDS if name in fields and (text := _message_in(fields[name], depth + 1))), ""
     )

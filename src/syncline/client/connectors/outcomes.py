@@ -162,4 +162,4 @@ def _document(answer: Answer) -> dict[str, Any]:
         found = answer.json()
     except ServiceError:
         return {}
-    return found if isinstance(found, dict) else {}  # pyright: ignore[reportUnknownVariableType]
+    return found if isinstance(found, dict) else {}  # pyright: ignore[reportUnknownVariableType]  # of any JSON

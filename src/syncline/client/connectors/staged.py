@@ -194,5 +194,5 @@ def _code(answer: Answer) -> str:
         document = answer.json()
     except ServiceError:
         return ""
-    code = document.get("code") if isinstance(document, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    code = document.get("code") if isinstance(document, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]  # of any JSON
     return code if isinstance(code, str) else ""

@@ -19,6 +19,7 @@ __all__ = [
     "StreamStatus",
     "SyncState",
     "SyncStatus",
+    "is_network_away",
     "time_of",
 ]
 
@@ -177,11 +178,11 @@ class SyncStatus:
         """One word for it. Never SYNCED while any work is pending."""
         if not self.connected:
             errors = [error for error in (self.download_error, self.upload_error, self.stalled) if error is not None]
-            if any(not _is_network_away(error) for error in errors):
+            if any(not is_network_away(error) for error in errors):
                 return SyncState.ERROR
             return SyncState.CONNECTING if self.connecting and not errors else SyncState.OFFLINE
         # What kept us from connecting is over; its error stays in the status until a checkpoint was downloaded.
-        if self.download_error is not None and not _is_network_away(self.download_error):
+        if self.download_error is not None and not is_network_away(self.download_error):
             return SyncState.ERROR
         if self.upload_error is not None or self.stalled is not None:
             return SyncState.ERROR
@@ -208,6 +209,6 @@ class SyncStatus:
         return next((s for s in self.streams if s.name == name and s.parameters == parameters), None)
 
 
-def _is_network_away(error: Exception) -> bool:
+def is_network_away(error: Exception) -> bool:
     """Whether the device is only cut off, or signed out; OSError covers timeouts and sockets of connectors."""
     return isinstance(error, ConnectionFailed | NotSignedIn | OSError)

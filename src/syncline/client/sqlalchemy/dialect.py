@@ -115,7 +115,7 @@ class SynclineDialect(SQLiteDialect):
         """The driver."""
         return driver
 
-    def get_isolation_level_values(self, dbapi_conn: Any) -> list[str]:  # type: ignore[override]
+    def get_isolation_level_values(self, dbapi_conn: Any) -> list[str]:  # type: ignore[override]  # the library's stub leaves the driver open
         """What `isolation_level` may be."""
         return ["SERIALIZABLE", "AUTOCOMMIT"]
 
@@ -123,7 +123,7 @@ class SynclineDialect(SQLiteDialect):
         """The level of one connection."""
         return "AUTOCOMMIT" if dbapi_connection.autocommit else "SERIALIZABLE"
 
-    def set_isolation_level(self, dbapi_connection: Any, level: str | None) -> None:  # type: ignore[override]
+    def set_isolation_level(self, dbapi_connection: Any, level: str | None) -> None:  # type: ignore[override]  # the library's stub leaves the driver open
         """AUTOCOMMIT makes every statement a transaction of its own."""
         dbapi_connection.autocommit = level == "AUTOCOMMIT"
 

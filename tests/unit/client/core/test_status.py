@@ -85,7 +85,7 @@ def test_each_combination_of_fields_has_a_state_that_makes_no_wrong_promise() ->
 @pytest.mark.requirement(73, 78)
 def test_a_status_is_immutable_and_says_what_is_wrong_first() -> None:
     with pytest.raises(AttributeError):
-        HEALTHY.connected = False  # type: ignore[misc]
+        HEALTHY.connected = False  # type: ignore[misc]  # wrong on purpose
     assert HEALTHY.error is None
     assert replace(HEALTHY, upload_error=AWAY, stalled=Stalled(Wait.UPLOAD)).error is AWAY
     assert replace(HEALTHY, download_error=BROKEN, upload_error=AWAY).error is BROKEN
