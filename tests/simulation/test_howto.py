@@ -30,5 +30,5 @@ def test_the_programs_of_the_page_pass(tmp_path: Path) -> None:
         timeout=100,
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    assert len(PROGRAMS) == 4
-    assert "6 passed" in result.stdout
+    assert len(PROGRAMS) == 5
+    assert "7 passed" in result.stdout

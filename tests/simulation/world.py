@@ -267,7 +267,7 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     while waiting:
         found = waiting.pop(0)
         if isinstance(found, BaseExceptionGroup):
-            waiting += found.exceptions  # pyright: ignore[reportUnknownMemberType]
+            waiting += found.exceptions  # pyright: ignore[reportUnknownMemberType]  # isinstance does not say what is in the group
         else:
             leaves.append(found)
     return next((leaf for leaf in leaves if isinstance(leaf, Violation)), leaves[0])

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from msgspec import structs
 
+from syncline.backend.hooks import OperationHooks
 from syncline.backend.persisters.base import CLIENT_FORKED, RetryLater, UploadIdentity, Write, WriteRefused
-from syncline.protocol.crud import CrudOperation, ResultStatus, TransactionResult, UpdateType
-from syncline.testing.memory_guards import is_own, parent_is_own
+from syncline.backend.rule_failures import rule_failed
+from syncline.errors import ConfigError
+from syncline.protocol.crud import ResultStatus, TransactionResult
 from syncline.testing.memory_source import MemorySource, SourceWriter
+from syncline.testing.memory_writes import write_row
 
-__all__ = ["Commit", "MemoryPersister"]
+__all__ = ["Commit", "MemoryPersister", "NoConnection"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +34,24 @@ class Commit:
     refused: bool = False
 
 
-class MemoryPersister:
-    """Commits client transactions. Contract: `syncline.backend.persisters.base.Persister`.
+class NoConnection:
+    """What hooks and mutators get in the place of a database's connection. Whatever is asked of it raises ConfigError."""
 
-    `commits` is the history of all of them. `check` is called with each write and may raise WriteRefused or RetryLater.
+    def __getattr__(self, name: str) -> Any:
+        error = ConfigError(
+            f"A source in memory has no connection to a database: `{name}` was asked of it.",
+            hint="Test what runs SQL with a SQLitePersister or PostgresPersister; `call.put`, `patch` and `delete` of a mutator work here.",
+        )
+        _log.error("%s", error, extra={"event": "testing.no_connection"})  # the backend tells devices of no such error
+        raise error
+
+
+class MemoryPersister:
+    """Commits client transactions, one at a time. Contract: `syncline.backend.persisters.base.Persister`.
+
+    Policies hold as on a database: owners, tenants, parents, soft deletes, PUTs that replace or merge, conflict strategies. Types,
+    constraints, defaults and triggers are a database's own, and absent; `NoConnection` stands for its connection.
+    `commits` is the history of all transactions. `check` is called with each write and may raise WriteRefused or RetryLater.
     """
 
     def __init__(self, source: MemorySource, *, check: Callable[[Write], None] | None = None) -> None:
@@ -37,6 +59,7 @@ class MemoryPersister:
         self._check = check
         self._verdicts: dict[UploadIdentity, TransactionResult] = {}
         self._checkpoints: Counter[tuple[str, str]] = Counter()
+        self._one_at_a_time = asyncio.Lock()
         self.commits: list[Commit] = []
         self.failures = 0
         """How many of the next transactions the database cannot take at the moment."""
@@ -49,17 +72,17 @@ class MemoryPersister:
         if self.failures:
             self.failures -= 1
             raise RetryLater("The database cannot take the write at the moment.")
-        known = self.verdict(identity)
-        if known is not None:
-            return known
-        writer = SourceWriter(self._source)
-        for write in writes:
-            if self._check is not None:
-                self._check(write)
-            _write(writer, write)
-        position = self._source.commit(writer)
-        self.commits.append(Commit(identity, tuple(writes), position))
-        return self._store(identity, TransactionResult(ResultStatus.SUCCESS))
+        async with self._one_at_a_time:
+            known = self.verdict(identity)
+            if known is not None:
+                return known
+            transaction = _MemoryTransaction(self._source, self._check, self._verdicts)
+            for write in writes:
+                await transaction.write(write)
+            position = self._source.commit(transaction.writer)
+            self._verdicts.update(transaction.claimed)
+            self.commits.append(Commit(identity, tuple(writes), position))
+            return self._store(identity, TransactionResult(ResultStatus.SUCCESS))
 
     async def record_refusal(self, identity: UploadIdentity, result: TransactionResult) -> TransactionResult:
         """Keep the verdict over a refused transaction."""
@@ -79,16 +102,7 @@ class MemoryPersister:
 
     def verdict(self, identity: UploadIdentity | None) -> TransactionResult | None:
         """The stored verdict over a repeat; None where the upload is new. Raises WriteRefused (CLIENT_FORKED)."""
-        if identity is None:
-            return None
-        for known, result in self._verdicts.items():
-            if (known.user_id, known.client_id) != (identity.user_id, identity.client_id):
-                continue
-            if known == identity:
-                return structs.replace(result, deduplicated=True)
-            if known.first_crud_id <= identity.last_crud_id and identity.first_crud_id <= known.last_crud_id:
-                raise WriteRefused(CLIENT_FORKED, "These operation ids were used for other content.")
-        return None
+        return None if identity is None else _verdict(self._verdicts, identity)
 
     def _store(self, identity: UploadIdentity | None, result: TransactionResult) -> TransactionResult:
         if identity is not None:
@@ -96,24 +110,76 @@ class MemoryPersister:
         return result
 
 
-def _write(writer: SourceWriter, write: Write) -> None:
-    """One row, as the Postgres persister writes it: an update or a delete of a row that is not there, or another user's, does nothing."""
-    values = dict(write.data)
-    row = writer.get(write.table, write.id)
-    is_put = write.op is UpdateType.PUT
-    if row is not None and not is_own(writer, write, row):
-        if not is_put:
+class _MemoryTransaction:
+    """See `syncline.backend.persisters.base.OpenTransaction`. `claimed` are verdicts that hold once it is committed."""
+
+    def __init__(
+        self,
+        source: MemorySource,
+        check: Callable[[Write], None] | None,
+        verdicts: Mapping[UploadIdentity, TransactionResult],
+    ) -> None:
+        self.writer = SourceWriter(source)
+        self.claimed: dict[UploadIdentity, TransactionResult] = {}
+        self._check = check
+        self._verdicts = verdicts
+
+    @property
+    def connection(self) -> NoConnection:
+        """None of a database."""
+        return NoConnection()
+
+    async def write(self, write: Write) -> None:
+        """Write one row between the app's hooks, or run what stands in its place. Raises WriteRefused, RetryLater."""
+        if write.procedure is not None:  # a call is no row, and has no hooks; the rows that it writes have
+            await self._run_procedure(write)
             return
-        message = f"The row of {write.table} belongs to another user."
-        raise WriteRefused("UNAUTHORIZED", message, operation_index=write.index)
-    if is_put:
-        values.update(write.tenants if write.owner is None else (write.owner, *write.tenants))
-    is_there = is_put or row is not None
-    names_parent = write.parent is not None and (is_put or write.parent.column in values)
-    if is_there and names_parent and not parent_is_own(writer, write.parent, values):
-        message = f"The row of {write.table} names a parent that is not there, or another user's."
-        raise WriteRefused("UNAUTHORIZED", message, operation_index=write.index)
+        if self._check is not None:
+            _ask(self._check, write)
+        await self._write_between_hooks(write)
+
+    async def claim(self, identity: UploadIdentity, verdict: TransactionResult) -> TransactionResult | None:
+        """Store a verdict that holds once the transaction commits, or find the stored one. Raises WriteRefused (CLIENT_FORKED)."""
+        known = _verdict({**self._verdicts, **self.claimed}, identity)
+        if known is None:
+            self.claimed[identity] = verdict
+        return known
+
+    async def _write_between_hooks(self, write: Write) -> None:
+        hooks = write.context.operation_hooks or OperationHooks()
+        await hooks.before(self.connection, write)
+        for record in write_row(self.writer, write):
+            await self._write_between_hooks(record)
+        await hooks.after(self.connection, write)
+
+    async def _run_procedure(self, write: Write) -> None:
+        assert write.procedure is not None
+        try:
+            await write.procedure(self)
+        except (WriteRefused, RetryLater):
+            raise
+        except Exception as exc:
+            raise rule_failed(exc, write.table) from exc
+
+
+def _ask(check: Callable[[Write], None], write: Write) -> None:
     try:
-        writer.apply(CrudOperation(op=write.op, table=write.table, id=write.id, op_data=values))
-    except ValueError as exc:
-        raise WriteRefused("SCHEMA_MISMATCH", str(exc), operation_index=write.index) from exc
+        check(write)
+    except WriteRefused as exc:
+        if exc.operation_index is None:
+            exc.operation_index = write.index
+        raise
+
+
+def _verdict(
+    verdicts: Mapping[UploadIdentity, TransactionResult], identity: UploadIdentity
+) -> TransactionResult | None:
+    """The verdict over a repeat. Raises WriteRefused where the ids were used for other content."""
+    for known, result in verdicts.items():
+        if (known.user_id, known.client_id) != (identity.user_id, identity.client_id):
+            continue
+        if known == identity:
+            return structs.replace(result, deduplicated=True)
+        if known.first_crud_id <= identity.last_crud_id and identity.first_crud_id <= known.last_crud_id:
+            raise WriteRefused(CLIENT_FORKED, "These operation ids were used for other content.")
+    return None

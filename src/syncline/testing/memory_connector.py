@@ -69,7 +69,7 @@ class MemoryConnector(BackendConnector):
         await self.link.before(RequestKind.UPLOAD)
         response: crud.UploadResponse | None = None
         for _ in range(self.link.deliveries(RequestKind.UPLOAD)):
-            response = await self._service.upload(body, self.user_id)
+            response = await self._service.upload(body, self.user_id, self._claims)
         await self.link.after(RequestKind.UPLOAD)
         assert response is not None
         return response

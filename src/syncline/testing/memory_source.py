@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from syncline.client.schema import Schema
+from syncline.client.schema_columns import ColumnType
 from syncline.protocol.bucket_names import SyncValue
-from syncline.protocol.crud import CrudOperation, UpdateType
 
 __all__ = ["MemorySource", "RowChange", "SourceTransaction", "SourceWriter", "position_text"]
 
@@ -51,7 +51,15 @@ class SourceWriter:
         change = self.changes.get((table, row_id))
         return change.row if change is not None else self._source.get(table, row_id)
 
-    def insert(self, table: str, row_id: str, **values: object) -> None:
+    def columns(self, table: str) -> tuple[str, ...]:
+        """Columns of a table, `id` first; none where the source has no such table."""
+        return self._source.columns(table) if table in self._source.tables else ()
+
+    def is_integer(self, table: str, column: str) -> bool:
+        """Whether a column holds whole numbers; booleans are 0 and 1."""
+        return self._source.is_integer(table, column)
+
+    def insert(self, table: str, row_id: str, /, **values: object) -> None:
         """A new row, or another one in the place of the row with this id."""
         columns = self._source.columns(table)
         if unknown := sorted(values.keys() - set(columns)):
@@ -59,7 +67,7 @@ class SourceWriter:
         row = {"id": row_id, **{name: sync_value(values.get(name)) for name in columns if name != "id"}}
         self.changes[table, row_id] = RowChange(table, row_id, row)
 
-    def update(self, table: str, row_id: str, **values: object) -> bool:
+    def update(self, table: str, row_id: str, /, **values: object) -> bool:
         """Change columns of a row. False, and nothing done, where there is no such row."""
         before = self.get(table, row_id)
         if before is None:
@@ -75,27 +83,15 @@ class SourceWriter:
         self.changes[table, row_id] = RowChange(table, row_id, None)
         return True
 
-    def apply(self, operation: CrudOperation) -> None:
-        """What an upload wants: PUT inserts or replaces, PATCH changes a row that is there, DELETE deletes it.
-
-        Columns that the source does not have are left out, as a backend with a list of allowed columns does.
-        """
-        columns = self._source.columns(operation.table)
-        values = {name: value for name, value in (operation.op_data or {}).items() if name in columns and name != "id"}
-        match operation.op:
-            case UpdateType.PUT:
-                self.insert(operation.table, operation.id, **values)
-            case UpdateType.PATCH:
-                self.update(operation.table, operation.id, **values)
-            case UpdateType.DELETE:
-                self.delete(operation.table, operation.id)
-
 
 class MemorySource:
     """Tables whose key is the text column `id`. Everything that was ever committed stays in `log`."""
 
-    def __init__(self, tables: Mapping[str, Sequence[str]]) -> None:
-        """`tables` names the columns of each table; `id` may be left out."""
+    def __init__(
+        self, tables: Mapping[str, Sequence[str]], *, integers: Mapping[str, Collection[str]] | None = None
+    ) -> None:
+        """`tables` names the columns of each table; `id` may be left out. `integers` are those that hold whole numbers, or booleans."""
+        self._integers = {name: frozenset(columns) for name, columns in (integers or {}).items()}
         self._columns = {name: ("id", *(c for c in columns if c != "id")) for name, columns in tables.items()}
         self._rows: dict[str, dict[str, Row]] = {name: {} for name in self._columns}
         self._listeners: list[Callable[[SourceTransaction], None]] = []
@@ -104,7 +100,11 @@ class MemorySource:
     @classmethod
     def of_schema(cls, schema: Schema) -> MemorySource:
         """The tables of a device's schema, but for those that are local only."""
-        return cls({t.name: [column.name for column in t.columns] for t in schema.tables if not t.local_only})
+        synced = [table for table in schema.tables if not table.local_only]
+        return cls(
+            {table.name: [column.name for column in table.columns] for table in synced},
+            integers={table.name: [c.name for c in table.columns if c.type is ColumnType.INTEGER] for table in synced},
+        )
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -122,6 +122,10 @@ class MemorySource:
             return self._columns[table]
         except KeyError:
             raise ValueError(f"the source has no table {table!r}; it has {', '.join(self._columns)}") from None
+
+    def is_integer(self, table: str, column: str) -> bool:
+        """Whether a column holds whole numbers; booleans are 0 and 1."""
+        return column in self._integers.get(table, ())
 
     def get(self, table: str, row_id: str) -> Row | None:
         """A row, None where there is none."""

@@ -35,6 +35,7 @@ from syncline.testing.memory_backend import MemoryPersister
 from syncline.testing.memory_connector import MemoryConnector
 from syncline.testing.memory_source import MemorySource, SourceTransaction, SourceWriter, position_text
 from syncline.testing.memory_storage import MemoryStorage, MemoryWriteCheckpoints
+from syncline.testing.memory_tables import source_of
 from syncline.testing.memory_transport import LinePipe, MemoryTransport
 from syncline.testing.simulated_loop import Machine
 
@@ -70,8 +71,9 @@ class MemoryService:
     ...     async with service.device(tmp_path / "phone.db", user_id="alice") as phone:
     ...         await phone.db.wait_for_first_sync(timeout=5)
 
-    `policies` are the backend's table policies; by default every user may write every row. `check` is called with each uploaded write
-    and may raise WriteRefused or RetryLater; `persister` makes one of your own in the place of both. With `replicates` False, changes of
+    `policies` are the backend's table policies; by default every user may write every row. The source has the tables and columns of
+    `schema`, under the names that the policies give them, and those that only the policies name. `check` is called with each uploaded
+    write and may raise WriteRefused or RetryLater; `persister` makes one of your own in its place. With `replicates` False, changes of
     the source reach devices when `replicate` is called.
     `folder` is where relative paths of devices lie.
     Raises SyncConfigError for a config that cannot be compiled.
@@ -99,7 +101,7 @@ class MemoryService:
         self._context: Context | None = None
         self._stream_context: StreamContext | None = None
         self._replicates = replicates
-        self.source = MemorySource.of_schema(schema)
+        self.source = source_of(schema, policies or {})
         self.persister = MemoryPersister(self.source, check=check) if persister is None else persister(self.source)
         self.backend = SyncBackend(
             persister=self.persister,
@@ -130,12 +132,12 @@ class MemoryService:
         """Change several rows of the source in one transaction."""
         return self.source.transaction()
 
-    def insert(self, table: str, row_id: str, **values: object) -> None:
+    def insert(self, table: str, row_id: str, /, **values: object) -> None:
         """Insert or replace one row of the source."""
         with self.source.transaction() as writer:
             writer.insert(table, row_id, **values)
 
-    def update(self, table: str, row_id: str, **values: object) -> None:
+    def update(self, table: str, row_id: str, /, **values: object) -> None:
         """Change columns of one row of the source. Raises LookupError where there is none."""
         with self.source.transaction() as writer:
             if not writer.update(table, row_id, **values):
@@ -285,9 +287,10 @@ class MemoryService:
         self._emit_marker()
         return value
 
-    async def upload(self, body: bytes, user_id: str) -> UploadResponse:
-        """`POST /api/data`."""
-        response = await self.backend.handle_upload(body, AuthenticatedUser(user_id))
+    async def upload(self, body: bytes, user_id: str, claims: Mapping[str, Any] | None = None) -> UploadResponse:
+        """`POST /api/data`; `claims` are those of the token, beside its user."""
+        user = AuthenticatedUser(user_id, {**(claims or {}), "sub": user_id})
+        response = await self.backend.handle_upload(body, user)
         assert isinstance(response, UploadResponse)
         return response
 

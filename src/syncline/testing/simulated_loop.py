@@ -203,7 +203,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """Each machine draws for itself, so that what one does never moves the others."""
         name = machine.name if machine is not None else ""
         if name not in self._draws:
-            self._draws[name] = random.Random(f"{self._seed} calls of {name}")  # noqa: S311
+            self._draws[name] = random.Random(f"{self._seed} calls of {name}")  # noqa: S311 - no secret: a run can be played again
         return self._draws[name]
 
     def _process_events(self, event_list: list[Any]) -> None:
@@ -293,7 +293,7 @@ def _in_the_world_of(loop: SimulatedLoop, seed: int | str) -> Generator[None]:
         (time, "monotonic_ns", lambda: int(loop.time() * 1_000_000_000)),
         (threading, "get_ident", lambda: loop.thread or own_thread),
         (ThreadPoolExecutor, "submit", submit),
-        (os, "urandom", random.Random(f"{seed} bytes").randbytes),  # noqa: S311
+        (os, "urandom", random.Random(f"{seed} bytes").randbytes),  # noqa: S311 - no secret: a run can be played again
     ]
     replaced.append((sys, "unraisablehook", _ignore_files_of_the_dead(sys.unraisablehook)))
     state, collects = random.getstate(), gc.isenabled()

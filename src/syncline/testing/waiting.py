@@ -22,7 +22,7 @@ async def eventually(condition: Callable[[], _T | Awaitable[_T]], *, timeout_s: 
         if inspect.isawaitable(result):
             result = await result
         if result:
-            return result  # type: ignore[return-value]
+            return result  # type: ignore[return-value]  # what was waited for
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout_s} s: {what or condition}; last result: {result!r}")
         await asyncio.sleep(POLL_INTERVAL_S)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 
 import pytest
 
@@ -100,7 +101,7 @@ def test_a_pipe_is_bounded_and_loses_what_is_in_it_when_it_breaks() -> None:
         with pytest.raises(ConnectionFailed):
             await broken.get()
 
-    async def _all(pipe: LinePipe):  # type: ignore[no-untyped-def]
+    async def _all(pipe: LinePipe) -> AsyncGenerator[bytes]:
         while (found := await pipe.get()) is not None:
             yield found[0]
 

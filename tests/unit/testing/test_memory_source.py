@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from syncline.protocol.crud import CrudOperation, UpdateType
 from syncline.testing.memory_source import MemorySource, RowChange, SourceTransaction
 
 
@@ -46,15 +45,18 @@ def test_updates_and_deletes_of_absent_rows_say_so(source: MemorySource) -> None
     assert source.rows("lists") == []
 
 
-def test_an_upload_is_applied_as_a_backend_does(source: MemorySource) -> None:
+def test_values_are_those_of_synced_rows(source: MemorySource) -> None:
     with source.transaction() as writer:
-        writer.apply(CrudOperation(op=UpdateType.PUT, table="lists", id="a", op_data={"name": "A", "unknown": 1}))
-        writer.apply(CrudOperation(op=UpdateType.PATCH, table="lists", id="a", op_data={"done": [1, {"x": None}]}))
-        writer.apply(CrudOperation(op=UpdateType.PATCH, table="lists", id="b", op_data={"name": "B"}))
-    assert source.rows("lists") == [{"id": "a", "name": "A", "done": '[1,{"x":null}]'}]
-    with source.transaction() as writer:
-        writer.apply(CrudOperation(op=UpdateType.DELETE, table="lists", id="a"))
-    assert source.rows("lists") == []
+        writer.insert("lists", "a", name=True, done=[1, {"x": None}])
+    assert source.rows("lists") == [{"id": "a", "name": 1, "done": '[1,{"x":null}]'}]
+
+
+def test_columns_may_have_any_name() -> None:
+    odd = MemorySource({"lists": ["table", "row_id", "self"]})
+    with odd.transaction() as writer:
+        writer.insert("lists", "a", table="t", row_id="r")
+        assert writer.update("lists", "a", row_id="s")
+    assert odd.rows("lists") == [{"id": "a", "table": "t", "row_id": "s", "self": None}]
 
 
 def test_unknown_tables_and_columns_are_named(source: MemorySource) -> None:

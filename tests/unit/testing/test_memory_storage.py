@@ -41,7 +41,7 @@ class World:
         view = asyncio.run(self.storage.view(1, query))
         assert view is not None
         assert view.resolved.streams == (StreamDescription("lists", True, []),)
-        return {bucket.name: tuple(view.totals.get(bucket.name, (0, 0, 0))) for bucket in view.resolved.buckets}  # type: ignore[misc]
+        return {bucket.name: tuple(view.totals.get(bucket.name, (0, 0, 0))) for bucket in view.resolved.buckets}  # type: ignore[misc]  # three numbers each
 
     def chunks(self, bucket: str, *, after: int = 0, upto: int | None = None, chunk_ops: int = 500) -> list[OpChunk]:
         return asyncio.run(
