@@ -145,7 +145,9 @@ async def test_tokens_that_are_expired_or_expire_in_the_stream_are_replaced(
     )
     tokens = [
         token(user, lifetime_s=-600, channel=early),  # refused when the stream is opened
-        token(user, lifetime_s=10, channel=early),  # ends in the open stream; time enough to sync first on a busy machine
+        token(
+            user, lifetime_s=10, channel=early
+        ),  # ends in the open stream; time enough to sync first on a busy machine
         "",  # the new one, asked for ahead of that, cannot be had
         token(user, channel=late),
     ]

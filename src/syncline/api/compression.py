@@ -18,7 +18,7 @@ import isal.isal_zlib
 from syncline.api.negotiation import ContentCoding
 
 if sys.version_info >= (3, 14):
-    from compression import zstd  # pyright: ignore
+    from compression import zstd  # pyright: ignore  # from Python 3.14 on
 else:
     from backports import zstd
 

@@ -35,7 +35,7 @@ class SetupMetadata(msgspec.Struct, frozen=True):
     user_agent: str | None = None
 
 
-_decode_bson: Callable[[bytes], dict[str, Any]] = bson.decode  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+_decode_bson: Callable[[bytes], dict[str, Any]] = bson.decode  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # the library has no types
 
 
 class _Route(msgspec.Struct):

@@ -30,7 +30,7 @@ class Strange(http.server.ThreadingHTTPServer):
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    server: Strange  # pyright: ignore[reportIncompatibleVariableOverride]
+    server: Strange  # pyright: ignore[reportIncompatibleVariableOverride]  # it serves no other
 
     def do_POST(self) -> None:
         length = int(self.headers.get("content-length") or 0)

@@ -4,7 +4,7 @@ import zlib
 
 import pytest
 
-from bench.socket_streams import _Body  # pyright: ignore[reportPrivateUsage]
+from bench.socket_streams import _Body  # pyright: ignore[reportPrivateUsage]  # there is no other way to it
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
 TEXT = b"".join(b"line %d\n" % number for number in range(100))

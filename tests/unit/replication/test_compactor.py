@@ -60,7 +60,7 @@ def kinds(writer: SqliteWriter, bucket: str) -> list[OpType]:
 
 def compactor(writer: SqliteWriter, time: FakeTime, **limits: float) -> Compactor:
     values = {"step_ops": 10, "new_ops_min": 20, "new_ops_share": 0.5} | limits
-    return Compactor(writer, 10, limits=CompactionLimits(**values), clock=time.clock, sleep=time.sleep)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    return Compactor(writer, 10, limits=CompactionLimits(**values), clock=time.clock, sleep=time.sleep)  # pyright: ignore[reportArgumentType]  # limits by name
 
 
 async def test_a_round_takes_the_buckets_with_enough_new_operations_and_a_thorough_one_all(

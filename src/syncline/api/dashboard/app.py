@@ -178,9 +178,9 @@ def _whole(value: Any) -> Any:
         case str():
             return value.encode("utf-8", "replace").decode()
         case dict():
-            return {_whole(name): _whole(one) for name, one in value.items()}  # pyright: ignore[reportUnknownVariableType]
+            return {_whole(name): _whole(one) for name, one in value.items()}  # pyright: ignore[reportUnknownVariableType]  # of any JSON
         case list():
-            return [_whole(one) for one in value]  # pyright: ignore[reportUnknownVariableType]
+            return [_whole(one) for one in value]  # pyright: ignore[reportUnknownVariableType]  # of any JSON
         case _:
             return value
 

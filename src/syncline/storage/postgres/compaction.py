@@ -29,7 +29,7 @@ SELECT b.id, coalesce(v.checkpoint_op, 0) FROM {schema}.bucket b JOIN {schema}.v
 """
 # Without data: a page of large rows would not fit into memory, and data decides nothing.
 _OPS_BEFORE = (
-    f"SELECT {OP_COLUMNS.replace('data', 'NULL::text')} FROM {{schema}}.op"  # noqa: S608
+    f"SELECT {OP_COLUMNS.replace('data', 'NULL::text')} FROM {{schema}}.op"  # noqa: S608 - our own names
     " WHERE bucket_id = %s AND op_id < %s ORDER BY op_id DESC LIMIT %s"
 )
 _MAKE_MOVE = f"""
@@ -37,17 +37,17 @@ UPDATE {{schema}}.op o
    SET kind = {_MOVE}, object_type = NULL, object_id = NULL, subkey = NULL, data = NULL, target_op = m.target_op
   FROM unnest(%b::bigint[], %b::bigint[]) AS m (op_id, target_op)
  WHERE o.bucket_id = %b AND o.op_id = m.op_id AND o.kind & {KIND_MASK} IN ({_PUT}, {_REMOVE})
-"""  # noqa: S608
+"""  # noqa: S608 - of constants
 _PREFIX = f"""
 SELECT count(*), count(*) FILTER (WHERE kind & {KIND_MASK} = {_PUT}), coalesce(sum(checksum), 0)::bigint
   FROM {{schema}}.op WHERE bucket_id = %s AND op_id <= %s
-"""  # noqa: S608
+"""  # noqa: S608 - of constants
 _DELETE_PREFIX = "DELETE FROM {schema}.op WHERE bucket_id = %s AND op_id < %s"
 _MAKE_CLEAR = f"""
 UPDATE {{schema}}.op
    SET kind = {_CLEAR}, object_type = NULL, object_id = NULL, subkey = NULL, data = NULL, checksum = %s, target_op = %s
  WHERE bucket_id = %s AND op_id = %s
-"""  # noqa: S608
+"""  # noqa: S608 - of constants
 # Slot 0 counts what was cleared only where it is above it; else it lies in the past, and no reader takes it any more.
 _SHRINK = """
 UPDATE {schema}.bucket

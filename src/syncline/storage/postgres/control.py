@@ -40,9 +40,9 @@ DELETE FROM {schema}.deployment WHERE number NOT IN (SELECT number FROM {schema}
 """
 _DEPLOYMENTS = "SELECT number, sync_config, deployed_ms FROM {schema}.deployment ORDER BY number"
 _VERSIONS = (
-    f"SELECT {VERSION_COLUMNS}, position, coalesce(checkpoint_position, '') FROM {{schema}}.version ORDER BY number"  # noqa: S608
+    f"SELECT {VERSION_COLUMNS}, position, coalesce(checkpoint_position, '') FROM {{schema}}.version ORDER BY number"  # noqa: S608 - our own names
 )
-_TABLES = f"SELECT version, {TABLE_COLUMNS} FROM {{schema}}.source_table ORDER BY id"  # noqa: S608
+_TABLES = f"SELECT version, {TABLE_COLUMNS} FROM {{schema}}.source_table ORDER BY id"  # noqa: S608 - our own names
 _BUCKETS = "SELECT id, name, op_count FROM {schema}.bucket WHERE version = %s LIMIT %s"
 _SAMPLE = """
 SELECT count(*), coalesce(sum(octet_length(data)), 0)::bigint

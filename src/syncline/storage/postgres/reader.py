@@ -64,7 +64,7 @@ class PostgresReader:
 
     async def active_version(self) -> Version | None:
         """The version that serves clients."""
-        statement = f"SELECT {VERSION_COLUMNS} FROM {{schema}}.version WHERE state = %s"  # noqa: S608
+        statement = f"SELECT {VERSION_COLUMNS} FROM {{schema}}.version WHERE state = %s"  # noqa: S608 - our own names
         rows = await self._rows(statement, (VersionState.ACTIVE.value,))
         return version_from_row(rows[0]) if rows else None
 

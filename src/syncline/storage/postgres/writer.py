@@ -87,7 +87,7 @@ class PostgresWriter:
 
     def versions(self) -> list[Version]:
         """All versions, oldest first."""
-        rows = self._connection.read(f"SELECT {VERSION_COLUMNS} FROM {{schema}}.version ORDER BY number")  # noqa: S608
+        rows = self._connection.read(f"SELECT {VERSION_COLUMNS} FROM {{schema}}.version ORDER BY number")  # noqa: S608 - our own names
         return [version_from_row(row) for row in rows]
 
     def highest_version_number(self) -> int:
@@ -117,7 +117,7 @@ class PostgresWriter:
 
     def tables(self, version: int) -> list[StoredTable]:
         """The source tables of a version."""
-        sql = f"SELECT {TABLE_COLUMNS} FROM {{schema}}.source_table WHERE version = %s ORDER BY id"  # noqa: S608
+        sql = f"SELECT {TABLE_COLUMNS} FROM {{schema}}.source_table WHERE version = %s ORDER BY id"  # noqa: S608 - our own names
         return [table_from_row(row) for row in self._connection.read(sql, (version,))]
 
     def add_table(

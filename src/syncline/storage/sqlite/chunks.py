@@ -18,7 +18,7 @@ READ_BYTES_MAX = (
 )
 
 _OPS = (
-    f"SELECT {OP_COLUMNS} FROM op"  # noqa: S608
+    f"SELECT {OP_COLUMNS} FROM op"  # noqa: S608 - our own names
     " WHERE bucket = (SELECT id FROM bucket WHERE name = ?) AND op_id > ? AND op_id <= ? ORDER BY op_id LIMIT ?"
 )
 

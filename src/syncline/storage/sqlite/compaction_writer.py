@@ -31,11 +31,11 @@ _FINISH = "UPDATE bucket SET compacted_op_count = compacted_op_count + ? WHERE n
 _MAKE_MOVE = f"""
 UPDATE op SET kind = {_MOVE}, object_type = NULL, object_id = NULL, subkey = NULL, data = NULL, target_op = ?
 WHERE op_id = ? AND bucket = ? AND kind IN ({_PUT}, {_REMOVE})
-"""  # noqa: S608
+"""  # noqa: S608 - of constants
 _MAKE_CLEAR = f"""
 UPDATE op SET kind = {_CLEAR}, object_type = NULL, object_id = NULL, subkey = NULL, data = NULL, checksum = ?, target_op = ?
 WHERE op_id = ? AND bucket = ?
-"""  # noqa: S608
+"""  # noqa: S608 - of constants
 # Slot 0 counts what was cleared only where it is above it; else it lies in the past, and no reader takes it any more.
 _SHRINK_BUCKET = """
 UPDATE bucket SET op_count = op_count - ?1, old_op_count = old_op_count - iif(old_op >= ?2, ?1, 0),
@@ -62,7 +62,7 @@ class CompactionWriter(WriterConnection):
                 return []
             bucket_id, visible = found
             rows = self._connection.execute(
-                f"SELECT {_SMALL_COLUMNS} FROM op WHERE bucket = ? AND op_id < ? ORDER BY op_id DESC LIMIT ?",  # noqa: S608
+                f"SELECT {_SMALL_COLUMNS} FROM op WHERE bucket = ? AND op_id < ? ORDER BY op_id DESC LIMIT ?",  # noqa: S608 - our own names
                 (bucket_id, visible + 1 if before is None else min(before, visible + 1), ops_max),
             )
             return [op_from_row(row) for row in rows]
@@ -133,7 +133,7 @@ class CompactionWriter(WriterConnection):
 
     def _clear(self, bucket_id: int, cleared: ClearedPrefix) -> None:
         found: list[Any] = self._connection.execute(
-            f"SELECT count(*), sum(kind = {_PUT}), sum(checksum) FROM op WHERE bucket = ? AND op_id <= ?",  # noqa: S608
+            f"SELECT count(*), sum(kind = {_PUT}), sum(checksum) FROM op WHERE bucket = ? AND op_id <= ?",  # noqa: S608 - our own names
             (bucket_id, cleared.op_id),
         ).fetchall()
         count, puts, checksum = found[0]

@@ -144,7 +144,7 @@ class SqliteControl:
     def _versions(self) -> list[VersionReport]:
         with read_transaction(self._storage):
             rows: list[Any] = self._storage.execute(
-                f"SELECT {VERSION_COLUMNS}, position, coalesce(checkpoint_position, '') FROM version ORDER BY number"  # noqa: S608
+                f"SELECT {VERSION_COLUMNS}, position, coalesce(checkpoint_position, '') FROM version ORDER BY number"  # noqa: S608 - our own names
             ).fetchall()
             tables: list[Any] = self._storage.execute(
                 "SELECT version, id, schema, name, relation_id, key_columns, snapshot, copied_filenode, copied_next_block,"

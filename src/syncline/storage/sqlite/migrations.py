@@ -60,7 +60,7 @@ def _layout(connection: apsw.Connection, path: Path) -> int:
     meta_table = _META_TABLES[path.stem]
     if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (meta_table,)).fetchall():
         return 0
-    return connection.execute(f"SELECT value FROM {meta_table} WHERE key = 'schema_version'").get  # noqa: S608
+    return connection.execute(f"SELECT value FROM {meta_table} WHERE key = 'schema_version'").get  # noqa: S608 - our own names
 
 
 def _move(connection: apsw.Connection, path: Path, found: int, to: int) -> None:
@@ -70,5 +70,5 @@ def _move(connection: apsw.Connection, path: Path, found: int, to: int) -> None:
     for layout, way in steps:
         connection.execute(scripts.joinpath(f"{path.stem}_{layout}_{way}.sql").read_text("utf-8")).fetchall()
     if steps:
-        sql = f"UPDATE {_META_TABLES[path.stem]} SET value = ? WHERE key = 'schema_version'"  # noqa: S608
+        sql = f"UPDATE {_META_TABLES[path.stem]} SET value = ? WHERE key = 'schema_version'"  # noqa: S608 - our own names
         connection.execute(sql, (to,)).fetchall()

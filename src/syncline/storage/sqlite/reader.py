@@ -110,7 +110,7 @@ class SqliteReader:
 
 def _active_version(connection: apsw.Connection) -> Version | None:
     rows = connection.execute(
-        f"SELECT {VERSION_COLUMNS} FROM version WHERE state = ?",  # noqa: S608
+        f"SELECT {VERSION_COLUMNS} FROM version WHERE state = ?",  # noqa: S608 - our own names
         (VersionState.ACTIVE.value,),
     ).fetchall()
     return version_from_row(rows[0]) if rows else None

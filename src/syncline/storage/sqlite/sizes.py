@@ -61,4 +61,4 @@ def _estimated(connection: apsw.Connection, *, used_bytes: int) -> tuple[int, in
 
 def _width(connection: apsw.Connection, widths: str) -> float:
     """The mean of the column `width` of a query over `SAMPLE_ROWS` rows."""
-    return connection.execute(f"SELECT coalesce(avg(width), 0) FROM ({widths})", (SAMPLE_ROWS,)).get  # noqa: S608
+    return connection.execute(f"SELECT coalesce(avg(width), 0) FROM ({widths})", (SAMPLE_ROWS,)).get  # noqa: S608 - our own queries

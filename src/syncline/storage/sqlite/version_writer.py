@@ -35,7 +35,7 @@ class VersionWriter(WriterConnection):
     def versions(self) -> list[Version]:
         """All versions, oldest first."""
         with self._reading():
-            rows = self._connection.execute(f"SELECT {VERSION_COLUMNS} FROM version ORDER BY number")  # noqa: S608
+            rows = self._connection.execute(f"SELECT {VERSION_COLUMNS} FROM version ORDER BY number")  # noqa: S608 - our own names
             return [version_from_row(row) for row in rows]
 
     def highest_version_number(self) -> int:
@@ -171,12 +171,12 @@ class VersionWriter(WriterConnection):
                 break
             ids = ",".join(str(row[0]) for row in rows)
             self._connection.execute(
-                f"DELETE FROM op WHERE op_id IN (SELECT op_id FROM op WHERE bucket IN ({ids}) LIMIT ?)",  # noqa: S608
+                f"DELETE FROM op WHERE op_id IN (SELECT op_id FROM op WHERE bucket IN ({ids}) LIMIT ?)",  # noqa: S608 - numbers of our own
                 (left,),
             ).fetchall()
             left -= self._connection.changes()
             if left > 0:  # fewer than were allowed: these buckets are empty now
-                self._connection.execute(f"DELETE FROM bucket WHERE id IN ({ids})").fetchall()  # noqa: S608
+                self._connection.execute(f"DELETE FROM bucket WHERE id IN ({ids})").fetchall()  # noqa: S608 - numbers of our own
                 left -= len(rows)
         return left
 

@@ -75,11 +75,11 @@ def test_rows_are_decoded_to_sync_values(form: str, new: Row, old: Row) -> None:
     data = encode_row(
         kind,
         5,
-        new=None if kind == "D" else as_fields(new),  # type: ignore[arg-type]
-        old=as_fields(old) if old_kind else None,  # type: ignore[arg-type]
+        new=None if kind == "D" else as_fields(new),  # type: ignore[arg-type]  # rows as they were drawn
+        old=as_fields(old) if old_kind else None,  # type: ignore[arg-type]  # rows as they were drawn
         old_kind=old_kind,
     )
-    expected = RowMessage(kind, 5, old_kind, old if old_kind else None, None if kind == "D" else new)  # type: ignore[arg-type]
+    expected = RowMessage(kind, 5, old_kind, old if old_kind else None, None if kind == "D" else new)  # type: ignore[arg-type]  # rows as they were drawn
     assert decode_message(b"x" * 25 + data, 25, DECODERS) == expected
 
 
