@@ -77,6 +77,7 @@ class SimDevice:
         self._lives = 0
         self._rows = 0
         self._in_flight: LocalTransaction | None = None
+        self._clears = False
         self._backup: _Backup | None = None
         self._client_id = ""
         self.db: SyncDatabase | None = None
@@ -146,6 +147,7 @@ class SimDevice:
         self.given_up |= {tx.tag for tx in self.committed if tx.tag not in kept and not self.world.executed(tx.tag)}
         self.committed = [tx for tx in self.committed if tx.tag not in self.given_up]
         self.own, self.seen, self.rooms = list(backup.own), list(backup.seen), set(backup.rooms)
+        self._clears = False
 
     def _path(self, suffix: str) -> Path:
         return self._folder / f"{self.name}.db{suffix}"
@@ -202,17 +204,23 @@ class SimDevice:
 
     async def _clear(self, db: SyncDatabase) -> None:
         """The app signs out and in again."""
+        self._clears = True  # until it is known, which may be in another life
         try:
             await db.disconnect_and_clear()
         except PendingWrites:
+            self._clears = False
             self.world.counts["clearing refused, writes wait"] += 1
         else:
-            self.world.counts["cleared"] += 1
-            self.world.note(self.name, "cleared")
-            self.own, self.seen = [], [0] * len(LEVELS)
+            self._cleared()
             await self._look(db)
         await self._subscribe_all(db)
         await self._connect(db)
+
+    def _cleared(self) -> None:
+        self._clears = False
+        self.world.counts["cleared"] += 1
+        self.world.note(self.name, "cleared")
+        self.own, self.seen = [], [0] * len(LEVELS)
 
     async def note_client_id(self, db: SyncDatabase) -> None:
         """Count how often the device became another one for the backend."""
@@ -232,7 +240,13 @@ class SimDevice:
             await stream.unsubscribe_all()
 
     async def _resolve(self, db: SyncDatabase) -> None:
-        """Whether the transaction in which the device died was committed."""
+        """Whether the transaction, or the clearing, in which the device died was committed."""
+        if self._clears:
+            left = [*(f"ps_data__{table.name}" for table in SCHEMA.tables), "ps_buckets", "ps_crud"]
+            if not await db.get_all(" UNION ALL ".join(f"SELECT 1 FROM {table}" for table in left)):
+                self._cleared()
+                self.world.counts["cleared, and died before it was told"] += 1
+            self._clears = False
         tx = self._in_flight
         if tx is None:
             return
