@@ -60,6 +60,7 @@ class SyncEngine:
         self._buckets = BucketStore(connection)
         self._queue = CrudQueue(connection)
         self._subscriptions = SubscriptionStore(connection)
+        self._has_applied = False
         self._drift = DriftWatch(connection, schema) if schema is not None else None
 
     def start(self) -> list[do.EdgeInstruction]:
@@ -82,32 +83,37 @@ class SyncEngine:
     ) -> list[do.EdgeInstruction]:
         """Take lines as they came, up to the one that ends the iteration; several are stored in one transaction.
 
-        `following` gives lines that have come meanwhile, for the same transaction; None ends it. The lists are used up. Raises
-        RemoteProtocolError for an unreadable line, after what came before it was stored.
+        `following` gives lines that have come meanwhile, for the same transaction. None ends it, and so does a checkpoint that was
+        applied: somebody waits for its rows. The lists are used up. Raises RemoteProtocolError for an unreadable line, after what came
+        before it was stored.
         """
         # Lines of a stream with an older id must not count: their write checkpoints are numbers of that id.
         edge = self.follow_client_id()
+        self._has_applied = False
         if len(texts) == 1:
             texts += following() or ()
         if len(texts) == 1:
             return edge + self._line(texts.pop())
+        portion: list[bytes] | None = texts
         failure: RemoteProtocolError | None = None
         with self._transaction():
-            portion: list[bytes] | None = texts
             while portion is not None and failure is None:
-                portion.reverse()
-                while portion and not _closes(edge):
-                    try:
-                        edge += self._line(
-                            portion.pop()
-                        )  # and out of memory with it: a first download brings megabytes at a time
-                    except RemoteProtocolError as exc:
-                        failure = exc
-                        break
-                portion = None if _closes(edge) else following()
+                failure = self._take(portion, edge)
+                portion = None if self._has_applied or _closes(edge) else following()
         if failure is not None:
             raise failure
         return edge
+
+    def _take(self, portion: list[bytes], edge: list[do.EdgeInstruction]) -> RemoteProtocolError | None:
+        """Take lines and add what they lead to; returns what is wrong with the first unreadable one."""
+        portion.reverse()
+        while portion and not _closes(edge):
+            text = portion.pop()  # and out of memory with it: a first download brings megabytes at a time
+            try:
+                edge += self._line(text)
+            except RemoteProtocolError as exc:
+                return exc
+        return None
 
     def _line(self, text: bytes) -> list[do.EdgeInstruction]:
         return self.receive(ev.LineReceived(decode_line(text), len(text)))
@@ -171,6 +177,7 @@ class SyncEngine:
                 self._buckets.reset_counts()
                 return []
             case do.ApplyCheckpoint(checkpoint, priority):
+                self._has_applied = True
                 result = self._buckets.apply(checkpoint, priority=priority, now_us=self._now_us())
                 state = ev.SyncStateChanged(tuple(self._buckets.sync_state()))
                 return [state, ev.CheckpointApplied(result, priority)]

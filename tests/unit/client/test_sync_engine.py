@@ -80,6 +80,17 @@ def test_lines_that_arrive_meanwhile_go_into_the_same_transaction(world: World) 
     assert only(edge, do.PublishStatus)[-1].status.caught_up
 
 
+def test_an_applied_checkpoint_is_visible_before_more_lines_are_taken(world: World) -> None:
+    """The rows of an urgent stream can be shown while the rest comes."""
+    world.engine.start()
+    arriving = [[json.dumps({"token_expires_in": 100}).encode()]]
+    lines = [OPENING, data("1#a[]", OPS), complete(2)]
+    edge = world.engine.lines([json.dumps(line).encode() for line in lines], lambda: arriving.pop(0))
+    assert len(arriving) == 1
+    assert not world.connection.in_transaction
+    assert only(edge, do.PublishStatus)[-1].status.caught_up
+
+
 def test_nothing_is_asked_for_behind_the_end_of_an_iteration(world: World) -> None:
     world.engine.start()
     arriving = [[json.dumps({"token_expires_in": 0}).encode()], [json.dumps(data("1#a[]", OPS)).encode()]]
