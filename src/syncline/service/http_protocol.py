@@ -22,13 +22,22 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from syncline.api.limits import BODY_BYTES_MAX
 from syncline.sync.light_event import LightEvent
 
-__all__ = ["BODY_TIMEOUT_S", "HEAD_BYTES_MAX", "HEAD_TIMEOUT_S", "LINGER_S", "REQUEST_BYTES_MAX", "StreamHttpProtocol"]
+__all__ = [
+    "BODY_TIMEOUT_S",
+    "HEAD_BYTES_MAX",
+    "HEAD_TIMEOUT_S",
+    "LINGER_BYTES_MAX",
+    "LINGER_S",
+    "REQUEST_BYTES_MAX",
+    "StreamHttpProtocol",
+]
 
 HEAD_BYTES_MAX = 128 * 1024  # bytes of a request's line and headers: the largest token, and room for as much again
 REQUEST_BYTES_MAX = 2 * BODY_BYTES_MAX  # bytes of a request on the wire: the largest body in small chunks
 HEAD_TIMEOUT_S = 10.0  # seconds until a request's head must have come
 BODY_TIMEOUT_S = 60.0  # seconds until its body must have come: the largest one at 70 kB/s
 LINGER_S = 1.0  # seconds for which a refused client's bytes are still taken, and thrown away
+LINGER_BYTES_MAX = 16 * 1024 * 1024  # bytes of them; then they wait in the network for the end
 _TOO_SLOW = b"408 Request Timeout"
 _HEAD_TOO_LARGE = b"431 Request Header Fields Too Large"
 _TOO_LARGE = b"413 Content Too Large"
@@ -60,6 +69,9 @@ class StreamHttpProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Bytes have arrived."""
         if self._refused:
+            self._received_bytes += len(data)
+            if self._received_bytes > LINGER_BYTES_MAX:
+                self.transport.pause_reading()
             return
         super().data_received(data)
         self._received_bytes += len(data)  # afterwards: a request that begins in them begins to count
@@ -133,6 +145,7 @@ class StreamHttpProtocol(HttpToolsProtocol):
             cycle.disconnected = True  # whatever the app still says goes nowhere
             cycle.message_event.set()
         self.transport.write_eof()
+        self._received_bytes = 0
         self.transport.resume_reading()
         self._timer = self.loop.call_later(LINGER_S, self.transport.close)
 

@@ -23,7 +23,7 @@ from syncline.protocol.requests import (
     StreamsRequest,
     StreamSubscription,
 )
-from syncline.service.http_protocol import HEAD_BYTES_MAX, HEAD_TIMEOUT_S
+from syncline.service.http_protocol import HEAD_BYTES_MAX, HEAD_TIMEOUT_S, LINGER_BYTES_MAX, REQUEST_BYTES_MAX
 from syncline.testing.service_process import token
 from syncline.testing.waiting import eventually
 from tests.integration.service.hostile import Attacked
@@ -155,9 +155,10 @@ async def test_a_body_without_end_is_cut(attacked: Attacked) -> None:
     async with connection(attacked) as peer:
         await peer.send(b"POST /sync/stream HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
         sent = 0
-        while sent < 100 * MIB and await peer.send(b"10000\r\n" + b" " * 0x10000 + b"\r\n"):
+        limit = REQUEST_BYTES_MAX + LINGER_BYTES_MAX + 16 * MIB  # and what sockets hold
+        while sent < limit and await peer.send(b"10000\r\n" + b" " * 0x10000 + b"\r\n"):
             sent += 0x10000
-        assert sent < 100 * MIB
+        assert sent < limit
         assert b" 413 " in await peer.received()
 
 
