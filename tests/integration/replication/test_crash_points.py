@@ -87,7 +87,8 @@ async def test_after_a_crash_the_buckets_equal_the_table(
                 expected = {row_id: {"id": row_id, "n": n, "note": note} for row_id, n, note in rows}
                 assert await replica.rows(owner) == expected, f"seed {seed}"
                 compared += len(expected)
-            change(postgres_database, draw, number)
+            # Beside the loop: what replicates in it may hold a lock that this waits for.
+            await asyncio.to_thread(change, postgres_database, draw, number)
         version = await replica.version()
         slots = postgres_database.execute(
             "SELECT slot_name FROM pg_replication_slots WHERE database = current_database()"
