@@ -19,9 +19,7 @@ __all__ = ["FRESH_KEYS_MAX", "GATHERED_ROWS_MAX", "BucketWriter"]
 FRESH_KEYS_MAX = (
     250_000  # keys remembered over all buckets that fill for the first time, about 80 bytes each (their hashes)
 )
-GATHERED_ROWS_MAX = (
-    10_000  # operations that wait to be inserted in the order of their keys: sorting them takes milliseconds
-)
+GATHERED_ROWS_MAX = 5_000  # operations that wait to be inserted in the order of their keys: sorted in milliseconds
 GATHERED_BYTES_MAX = 8 * 1024 * 1024  # characters of their data
 
 _INSERT = "INSERT INTO ps_oplog(bucket, op_id, row_type, row_id, key, data, hash) VALUES (?, ?, ?, ?, ?, ?, ?)"

@@ -102,7 +102,7 @@ def test_gathered_operations_lie_in_the_order_of_their_keys(connection: apsw.Con
     assert row_ids(connection) == sorted(row_ids(connection))
 
 
-@pytest.mark.parametrize(("lines", "entries", "data"), [(10, 1100, "{}"), (9, 1, "x" * (1 << 20))])
+@pytest.mark.parametrize(("lines", "entries", "data"), [(6, 1100, "{}"), (9, 1, "x" * (1 << 20))])
 def test_no_more_is_gathered_than_the_limits_allow(
     connection: apsw.Connection, store: BucketStore, lines: int, entries: int, data: str
 ) -> None:
