@@ -15,6 +15,8 @@ from pathlib import Path
 from syncline.backend import TablePolicy
 from syncline.client import SyncDatabase
 from syncline.client import database as database_module
+from syncline.client.core.retry import RetryDelays
+from syncline.client.errors import ChecksumMismatch
 from syncline.testing.memory_source import MemorySource, SourceTransaction
 from syncline.testing.service import MemoryService
 from syncline.testing.simulated_loop import SimulatedLoop, simulate
@@ -168,11 +170,13 @@ class World:
         waiting = max(sum(not self.executed(tx.tag) for tx in device.committed) for device in self.devices)
         limit_s += 2 * self.plan.latency_s * waiting / self.plan.batch
         began_s, pause_s = self.loop.time(), SETTLE_STEP_S
+        backing_off_s = 0.0
         while True:
+            backing_off_s = max([backing_off_s, *map(_backing_off_s, self.devices)])
             reasons = [reason for device in self.devices if (reason := await self._why_not_in_sync(device))]
             if not reasons:
                 return self.loop.time() - began_s
-            if self.loop.time() - began_s > limit_s:
+            if self.loop.time() - began_s > limit_s + backing_off_s:
                 exact = next((reason for reason in reasons if reason.contract == Contract.EXACT), None)
                 raise exact or Violation(Contract.LIVE, f"{limit_s:.0f} s after the last fault: {reasons[0]}")
             await asyncio.sleep(pause_s)
@@ -258,6 +262,14 @@ def run_world(plan: Plan, *, subject: Subject | None = None) -> Report:
         database_module._opened[:] = opened  # a violation ends a run with databases open, whose loop is gone
         logging.disable(logging.NOTSET)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _backing_off_s(device: SimDevice) -> float:
+    """Seconds that a device waits on purpose: after wrong checksums longer each time, for each try downloads whole buckets again."""
+    status = device.db.current_status if device.db is not None else None
+    if status is None or not isinstance(status.download_error, ChecksumMismatch):
+        return 0.0
+    return RetryDelays(RETRY_DELAY_S).delay_s(status.retries, status.download_error)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
